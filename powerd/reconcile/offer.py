@@ -1,0 +1,39 @@
+"""Offer: one name that can be served, with everything a request needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from powerd.catalog.spec import Overflow, Require, Template
+from powerd.names import Name
+from powerd.protocol import Deployment
+from powerd.store.manifest import StoredModel
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A servable model under one name. Immutable: a request keeps the one it started with."""
+
+    name: Name  # what listings show
+    stored: StoredModel
+    deployment: Deployment
+    origin: Literal["declared", "alias", "installed", "lower"]
+    capabilities: tuple[str, ...]  # contract section 9
+    context_source: str  # "context: of demo in models.yaml", "the default of 4096", "the model's trained context"
+    system: str | None = None
+    template: Template | None = None  # the owner's; None = the GGUF's own, else the generic one
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    messages: tuple[tuple[str, str], ...] = ()
+    keep_alive: float | None = None  # seconds; inf = pinned; None = the daemon's default
+    priority: int = 0
+    overflow: Overflow = "dialect"
+    require: Require = Require()
+    target: Name | None = None  # alias: the declared name it stands for
+
+    @property
+    def pinned(self) -> bool:
+        """Whether only the operator may unload it."""
+        return self.keep_alive == float("inf")
