@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -42,6 +43,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.at}: {self.message}"
+
+
+class CatalogError(ValueError):
+    """The file is refused; `problems` holds everything wrong with it, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +123,16 @@ class Defaults:
     overflow: Overflow = "dialect"
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     system: str | None = None
+    priority: int = 0
+    require: Require = Require()
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One accepted models.yaml: the wanted state of every model it names."""
+    """One accepted models.yaml: the wanted state of every model it names. Holding none is for the caller to judge."""
 
     models: Mapping[str, ModelSpec] = field(default_factory=lambda: MappingProxyType({}))  # by ModelSpec.display
     defaults: Defaults = Defaults()
     warnings: tuple[Problem, ...] = ()
     text: str = ""  # the bytes it was read from, kept with the generation
+    files: tuple[Path, ...] = ()  # template files whose text is part of it

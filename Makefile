@@ -1,0 +1,45 @@
+# Needs git, make, Python >= 3.11 with venv, and a C/C++ compiler (llama-cpp-python is compiled, about 4 minutes).
+PYTHON ?= python3
+PORT ?= 11434
+BIN := .venv/bin
+
+.PHONY: run test lint bench clean
+
+run: .venv/run.stamp
+	@mkdir -p .run && test -e .run/models.yaml || cp etc/models.yaml .run/models.yaml
+	@test -e .run/powerd.yaml || cp etc/powerd.yaml .run/powerd.yaml
+	@$(BIN)/python -c "import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', $(PORT)))" 2>/dev/null \
+		|| { echo "port $(PORT) is busy (is Ollama or another powerd running?); choose another: make run PORT=11500"; exit 78; }
+	@echo "in another shell: $(BIN)/powerctl --socket .run/control.sock run demo \"What is 2 + 3?\""
+	exec $(BIN)/powerd --config .run/powerd.yaml --state .run/state --socket .run/control.sock --listen 127.0.0.1:$(PORT)
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest
+
+lint: .venv/lint.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/test.stamp
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf .venv .run .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/base.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+	touch $@
+
+.venv/run.stamp: .venv/base.stamp
+	$(BIN)/python -m pip install -q -e '.[llama]'
+	touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install -q -e '.[llama,test]'
+	touch $@
+
+.venv/lint.stamp: .venv/test.stamp
+	$(BIN)/python -m pip install -q -e '.[llama,test,lint]'
+	touch $@

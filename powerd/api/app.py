@@ -1,0 +1,166 @@
+"""The ASGI application: routes on Litestar's trie, and around them the guards, the log and the last resort.
+
+Handlers get raw bodies and send raw answers, because Litestar's own answer POST with 201, refuse HEAD and large
+bodies and publish a schema (pitfall 12). Built once for each listener: over TCP with the host, origin and peer rules,
+on the control socket without.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+
+import structlog
+from litestar import Litestar
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import Receive as LitestarReceive
+from litestar.types import Scope as LitestarScope
+from litestar.types import Send as LitestarSend
+
+from powerd import metrics
+from powerd.api import auth, ollama, openai, ops
+from powerd.api.auth import Access
+from powerd.api.call import Call, Dialect, Receive, Route, Scope, Send
+from powerd.api.context import ApiContext
+from powerd.api.ollama import routes as ollama_routes
+from powerd.api.openai import routes as openai_routes
+from powerd.api.status import Refusal
+from powerd.errors import Cancelled, PowerError
+
+TCP_ROUTES: Sequence[Route] = (*ollama_routes.ROUTES, *openai_routes.ROUTES, *ops.ROUTES)
+SOCKET_ROUTES: Sequence[Route] = ollama_routes.ROUTES
+
+MAX_TARGET = 8192  # bytes of path and query
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 << 10
+
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+_CALL = "powerd.call"
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_log = structlog.get_logger("powerd.api")
+
+
+def build_app(context: ApiContext, access: Access | None, routes: Sequence[Route]) -> AsgiApp:
+    """An application serving `routes`; `access` None means that who reaches the listener may do everything."""
+    app = cast(
+        AsgiApp,
+        Litestar(
+            [*(_endpoint(route) for route in routes), _endpoint(_FALLBACK)],
+            openapi_config=None,
+            logging_config=None,
+            request_max_body_size=None,
+        ),
+    )
+
+    async def entrance(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+        else:
+            call = Call(context, access, scope, receive, send, _request_id(scope), _dialect_of(scope["path"]))
+            scope[_CALL] = call
+            await _logged(call, lambda: app(scope, receive, send))
+
+    return entrance
+
+
+# ---------------------------------------------------------------- around every request
+
+
+async def _logged(call: Call, serve: Callable[[], Awaitable[None]]) -> None:
+    log = _log.bind(request=call.id, method=call.method, path=call.path[:200])
+    log.debug("request")
+    try:
+        await _answered(call, serve, log)
+    finally:
+        seconds = (time.monotonic_ns() - call.started) / 1e9
+        status = str(call.status or 499)
+        metrics.REQUESTS.labels(call.dialect.name, call.route, status).inc()
+        metrics.REQUEST_SECONDS.labels(call.dialect.name, call.route).observe(seconds)
+        log.info(
+            "answered",
+            dialect=call.dialect.name,
+            route=call.route,
+            model=call.model,
+            status=int(status),
+            seconds=round(seconds, 4),
+            prompt_tokens=call.prompt_tokens,
+            output_tokens=call.output_tokens,
+            **({"failure": call.failure.message} if call.failure else {}),
+        )
+
+
+async def _answered(call: Call, serve: Callable[[], Awaitable[None]], log: structlog.typing.FilteringBoundLogger) -> None:
+    """Serve; whatever goes wrong becomes an answer in the dialect's shape, and never a traceback to the client."""
+    try:
+        try:
+            if not _guard(call):
+                await call.answer(b"", "text/plain", 204)
+                return
+            await serve()
+        except Cancelled as error:
+            call.failure = error
+        except (PowerError, Refusal) as error:
+            await call.fail(error)
+    except Exception:
+        log.exception("a request failed unexpectedly")
+        if not call.status:
+            await call.fail(Refusal(503, f"internal error; see the log under request id {call.id}"))
+
+
+def _guard(call: Call) -> bool:
+    """Apply the listener's rules; False for an OPTIONS that needs no more than its headers. Raises what is refused."""
+    sizes = [len(name) + len(value) for name, value in call.scope["headers"]]
+    if len(sizes) > MAX_HEADERS or sum(sizes) > MAX_HEADER_BYTES:
+        raise Refusal(431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
+    if len(call.scope.get("raw_path") or call.path) + len(call.scope.get("query_string", b"")) > MAX_TARGET:
+        raise Refusal(414, f"the request's target is longer than {MAX_TARGET} bytes")
+    if call.access is not None:
+        auth.check_host(call.scope["headers"], call.access)
+        call.headers |= auth.check_origin(call.scope["headers"], call.access)
+        if call.method == "OPTIONS":
+            call.headers |= auth.preflight()
+            return False
+    if "//" in call.path:
+        raise Refusal(404, _NO_PAGE)
+    return True
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+
+
+def _dialect_of(path: str) -> Dialect:
+    return openai_routes.DIALECT if path.startswith("/v1/") else ollama_routes.DIALECT
+
+
+# ---------------------------------------------------------------- one route
+
+_NO_PAGE = "404 page not found"
+
+
+def _endpoint(route: Route) -> ASGIRouteHandler:
+    """Litestar's handler for a route."""
+
+    @asgi(route.path, is_mount=route.below, copy_scope=False)
+    async def endpoint(scope: LitestarScope, receive: LitestarReceive, send: LitestarSend) -> None:
+        await _serve(cast(Scope, scope)[_CALL], route)
+
+    return endpoint
+
+
+async def _serve(call: Call, route: Route) -> None:
+    call.route, call.dialect = route.path, route.dialect
+    call.limit = call.context.inference_body if route.inference else call.context.other_body
+    handler = route.methods.get(call.method)
+    if handler is None:
+        raise Refusal(405, "405 method not allowed", {"Allow": route.allowed()})
+    if route.manages and call.access is not None:
+        client = call.scope.get("client")
+        auth.check_management(client[0] if client else None, call.access)
+    await handler(call)

@@ -1,0 +1,196 @@
+"""Call: one HTTP request and its one answer; Dialect and Route: how the answer looks and what may be asked.
+
+Raw ASGI, because the contract wants bodies, statuses and methods its own way and a token must cost one send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from powerd.api.auth import Access
+from powerd.api.context import ApiContext
+from powerd.api.status import Refusal, headers_of, status_of
+from powerd.errors import Cancelled, PowerError, TooLarge
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+NDJSON = "application/x-ndjson"
+SSE = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one API family speaks: its name in logs and metrics, its JSON type and its errors."""
+
+    name: str
+    json_type: str
+    error: Callable[[PowerError | Refusal], bytes]  # the whole body
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: what was asked, what has been answered so far, and the notes for the log."""
+
+    context: ApiContext
+    access: Access | None  # None = the control socket, whose directory is the guard
+    scope: Scope
+    receive: Receive
+    send: Send
+    id: str
+    dialect: Dialect
+    route: str = "unknown"
+    headers: dict[str, str] = field(default_factory=dict)  # go out with the answer
+    started: int = field(default_factory=time.monotonic_ns)
+    status: int = 0  # 0 = nothing sent yet
+    limit: int = 0  # bytes of body
+    failure: PowerError | Refusal | None = None
+    model: str = ""  # as the library names it
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The path as sent, percent-decoded by the server."""
+        return str(self.scope["path"])
+
+    def header(self, name: bytes) -> str:
+        """A request header's first value, or an empty string; `name` in lower case."""
+        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
+
+    # ------------------------------------------------------------ reading
+
+    async def body(self) -> bytes:
+        """The whole body. Raises TooLarge, Refusal(408) past the deadline and Cancelled when the client has gone."""
+        self._refuse_encodings()
+        length = self.header(b"content-length")
+        if length.isascii() and length.isdigit() and int(length[:18]) > self.limit:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self.context.body_seconds):
+                return await self._read()
+        except TimeoutError:
+            raise Refusal(408, f"the body did not arrive within {self.context.body_seconds:g} s") from None
+
+    async def _read(self) -> bytes:
+        pieces: list[bytes] = []
+        total = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Cancelled("the client went away while sending its request")
+            piece = message.get("body", b"")
+            total += len(piece)
+            if total > self.limit:
+                raise self._too_large()
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+
+    def _refuse_encodings(self) -> None:
+        if self.header(b"content-encoding").lower() not in {"", "identity"}:
+            raise Refusal(415, "compressed request bodies are not accepted; send the JSON as it is")
+        kind = self.header(b"content-type").lower()
+        if kind.startswith("multipart/"):
+            raise Refusal(415, "multipart bodies are not accepted here; send JSON")
+        _, given, charset = kind.partition("charset=")
+        if given and charset.strip().strip('"') not in {"utf-8", "utf8", "us-ascii"}:
+            raise Refusal(415, "JSON bodies are UTF-8; send them without another charset")
+
+    def _too_large(self) -> TooLarge:
+        self.headers["Connection"] = "close"
+        return TooLarge(f"the body is larger than the {self.limit} bytes this route takes")
+
+    # ------------------------------------------------------------ answering
+
+    async def answer(self, body: bytes, content_type: str | None = None, status: int = 200) -> None:
+        """Send a complete answer."""
+        self.headers["Content-Length"] = str(len(body))
+        await self.start(status, content_type or self.dialect.json_type)
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def fail(self, error: PowerError | Refusal) -> None:
+        """Send a failure in the dialect's shape; nothing may have been sent before."""
+        self.failure = error
+        self.headers |= headers_of(error)
+        await self.answer(self.dialect.error(error), status=status_of(error))
+
+    async def start(self, status: int, content_type: str) -> None:
+        """Send the head of the answer."""
+        self.status = status
+        headers = {"Content-Type": content_type, "X-Request-Id": self.id, **self.headers}
+        await self.send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+            }
+        )
+
+    async def write(self, chunk: bytes, content_type: str) -> None:
+        """Send a piece of a streamed answer, its head first. Raises Cancelled when the client has stopped reading."""
+        if not self.status:
+            await self.start(200, content_type)
+        try:
+            async with asyncio.timeout(self.context.write_seconds):
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            raise Cancelled(f"the client read nothing for {self.context.write_seconds:g} s") from None
+
+    async def finish(self) -> None:
+        """End a streamed answer."""
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def while_connected(self, work: Awaitable[None]) -> None:
+        """Await `work`; a client that goes away cancels it. Raises Cancelled then."""
+        task = asyncio.current_task()
+        assert task is not None
+        gone = False
+
+        async def listen() -> None:
+            nonlocal gone
+            while (await self.receive())["type"] != "http.disconnect":
+                pass
+            gone = True
+            task.cancel()
+
+        listener = asyncio.create_task(listen())
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not gone or task.uncancel() > 0:
+                raise
+            raise Cancelled("the client went away") from None
+        finally:
+            listener.cancel()
+
+
+Handler = Callable[[Call], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path and what answers it, with its guards: no route exists without a body limit and an origin of errors."""
+
+    path: str
+    dialect: Dialect
+    methods: Mapping[str, Handler]
+    inference: bool = False  # takes the large body limit, stops with the daemon
+    manages: bool = False  # changes models: needs the right to
+    below: bool = False  # also answers every path below it
+
+    def allowed(self) -> str:
+        """The `Allow` header."""
+        return ", ".join(self.methods)
+
+

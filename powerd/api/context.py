@@ -1,0 +1,30 @@
+"""ApiContext: everything a request handler may reach, handed in by the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from powerd.fleet.fleet import Fleet
+from powerd.fleet.renderers import Renderers
+from powerd.reconcile.library import Library
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """The owners a request talks to, and the settings it needs."""
+
+    library: Library
+    fleet: Fleet
+    renderers: Renderers
+    version: str  # powerd's own
+    started: float  # time.monotonic() at start
+    stopping: Callable[[], bool]
+    not_ready: Callable[[], Sequence[str]]  # sentences; empty = ready
+    default_model: str = ""
+    inference_body: int = 64 * MIB  # bytes
+    other_body: int = MIB
+    body_seconds: float = 60.0  # a whole body must arrive within
+    write_seconds: float = 30.0  # a reader may block one write for

@@ -1,0 +1,318 @@
+"""The one path from a dialect's wish to text: find, check, merge options, render, lease, submit, account.
+
+A dialect translates its request into an Ask, opens an Answer with it and reads text until the terminal frame. What
+was served differently than asked stands in `Answer.notes`, which travel as `X-Powerd-*` headers: nothing is cut,
+shrunk or ignored in silence.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from powerd import errors, metrics
+from powerd.api.context import ApiContext
+from powerd.errors import BadRequest, Busy, PowerError, RunnerDied, TooLarge, Unsupported
+from powerd.fleet.fleet import Lease, Stream
+from powerd.fleet.terms import Reason, Unload, Want
+from powerd.options import Options, merge
+from powerd.protocol import Failed, Finished, Generate, Message, Row
+from powerd.reconcile.offer import Offer
+
+MAX_ANSWER = 16 << 20  # bytes of text an answer that is not streamed may hold
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a client wants of a model, in the same words for every dialect."""
+
+    model: str  # as sent
+    messages: tuple[Message, ...] = ()
+    system: str = ""  # instead of the model's own
+    raw: str | None = None  # the finished prompt: no template, no messages
+    with_stored: bool = True  # the model's own messages come first
+    prefix: tuple[int, ...] = ()  # token ids before the prompt
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    keep_alive: float | None = None  # seconds; inf = for ever
+    think: bool | None = None
+    needs: tuple[str, ...] = ()  # capabilities, contract section 9
+    verb: str = "chat"  # what an embedding model is told it does not support
+    want_tokens: bool = False
+
+
+@dataclass(slots=True)
+class Answer:
+    """A running generation: read it to its end, or leave the block that opened it."""
+
+    offer: Offer
+    load_ns: int
+    notes: dict[str, str]
+    _stream: Stream
+    _started: int  # monotonic ns
+    _silent: bool = True
+
+    async def read(self) -> tuple[str, Finished | None]:
+        """The text since the last call, and the terminal frame once there is one.
+
+        Raises what made the generation fail.
+        """
+        batch = await anext(self._stream, None)
+        if batch is None:
+            raise RunnerDied("the stream ended without its last frame")
+        texts: list[str] = []
+        finished: Finished | None = None
+        for event in batch:
+            if isinstance(event, Row):
+                texts.append(event.text)
+            elif isinstance(event, Failed):
+                raise failure(event)
+            else:
+                finished = event
+        text = "".join(texts)
+        if self._silent and text:
+            self._silent = False
+            elapsed = (time.monotonic_ns() - self._started) / 1e9
+            metrics.FIRST_TOKEN_SECONDS.labels(self.offer.name.display).observe(elapsed)
+        if finished is not None:
+            self._account(finished)
+        return text, finished
+
+    async def whole(self) -> tuple[str, Finished]:
+        """All the text at once. Raises TooLarge above MAX_ANSWER."""
+        texts: list[str] = []
+        size = 0
+        while True:
+            text, finished = await self.read()
+            texts.append(text)
+            size += len(text.encode())
+            if size > MAX_ANSWER:
+                raise TooLarge(f"the answer passes {MAX_ANSWER} bytes; stream it or set a token limit")
+            if finished is not None:
+                return "".join(texts), finished
+
+    def _account(self, finished: Finished) -> None:
+        if finished.reason == "cancel":
+            raise Busy("the generation was ended before it was complete: the model is being unloaded")
+        model = self.offer.name.display
+        metrics.TOKENS.labels(model, "prompt").inc(finished.prompt_tokens - finished.cached_tokens)
+        metrics.TOKENS.labels(model, "cached").inc(finished.cached_tokens)
+        metrics.TOKENS.labels(model, "output").inc(finished.output_tokens)
+
+
+# ---------------------------------------------------------------- the path
+
+
+@asynccontextmanager
+async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -> AsyncIterator[Answer]:
+    """Begin to generate; leaving the block early cancels. `started` is the request's time (monotonic ns).
+
+    Raises every class of powerd.errors that a request can meet.
+    """
+    offer = find(context, ask)
+    options, notes = merged(ask, offer)
+    prompt = await rendered(context, ask, offer, notes)
+    frame = _frame(ask, offer, options, prompt, request_id)
+    before = time.monotonic_ns()
+    async with await context.fleet.lease(_want(ask, offer, options, request_id)) as lease:
+        notes |= _context_note(options, lease)
+        frame.context = min(options.num_ctx or 0, lease.context)
+        if 0 < frame.context < lease.context:
+            frame.context_source = "`num_ctx` of the request"
+        yield Answer(offer, time.monotonic_ns() - before, notes, lease.submit(frame), started)
+
+
+async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, dict[str, str]]:
+    """Have the model in memory and its idle clock set by this request."""
+    offer = find(context, ask)
+    options, notes = merged(ask, offer)
+    async with await context.fleet.lease(_want(ask, offer, options, request_id)) as lease:
+        notes |= _context_note(options, lease)
+    return offer, notes
+
+
+async def unload(context: ApiContext, ask: Ask) -> dict[str, str]:
+    """Unload the model if it is loaded and its declaration lets a client do that; the notes say when it does not."""
+    offer = find(context, ask)
+    done: Unload = await context.fleet.unload(offer.deployment.key, Reason.IDLE)
+    return {} if done else {"X-Powerd-Keep-Alive": f"ignored ({done.reason})"}
+
+
+def find(context: ApiContext, ask: Ask) -> Offer:
+    """The offer, with every capability the request needs. Raises BadRequest, NotFound, Busy or Unsupported."""
+    if context.stopping():
+        raise Busy("powerd is stopping; try again when it is back", 5.0)
+    offer = context.library.find(ask.model)
+    if "completion" not in offer.capabilities:
+        raise Unsupported(f'"{ask.model}" does not support {ask.verb}', "model")
+    for need in ask.needs:
+        if need not in offer.capabilities:
+            raise Unsupported(_lacking(ask.model, offer, need), _FIELDS.get(need))
+    return offer
+
+
+_FIELDS = {"tools": "tools", "thinking": "think", "vision": "images", "insert": "suffix"}
+
+
+def _lacking(model: str, offer: Offer, need: str) -> str:
+    if need == "thinking":
+        return f'"{model}" does not support thinking'
+    if need == "vision":
+        return f'"{model}" does not support images (vision)'
+    return f"{offer.name.full} does not support {need}"
+
+
+def merged(ask: Ask, offer: Offer) -> tuple[Options, dict[str, str]]:
+    """The model's parameters under the request's options, and what of these had no effect. Raises BadRequest."""
+    options = merge(offer.parameters, ask.options)
+    notes: dict[str, str] = {}
+    if options.unused:
+        notes["X-Powerd-Ignored"] = ", ".join(options.unused)
+    if ask.keep_alive is not None and offer.pinned:
+        notes["X-Powerd-Keep-Alive"] = "ignored (declared `keep_alive: always`)"
+    return options, notes
+
+
+def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
+    return Want(
+        offer.deployment,
+        offer.name.display,
+        keep_alive=ask.keep_alive,
+        default_keep_alive=offer.keep_alive,
+        num_ctx=options.num_ctx,
+        priority=offer.priority,
+        request_id=request_id,
+    )
+
+
+def _context_note(options: Options, lease: Lease) -> dict[str, str]:
+    if options.num_ctx is None or options.num_ctx <= lease.context:
+        return {}
+    return {"X-Powerd-Context": f"{lease.context} (declared; {options.num_ctx} was asked)"}
+
+
+# ---------------------------------------------------------------- the prompt
+
+
+def conversation(ask: Ask, offer: Offer) -> tuple[Message, ...]:
+    """The messages a template sees: the system text, the model's own messages, the request's (contract 1.3).
+
+    The model's system text stands in unless the request's first message is one.
+    """
+    own_system = bool(ask.messages) and ask.messages[0].role == "system"
+    system = ask.system or ("" if own_system else offer.system)
+    head = (Message("system", system),) if system else ()
+    stored = tuple(Message(role, content) for role, content in offer.messages) if ask.with_stored else ()
+    return head + stored + ask.messages
+
+
+async def rendered(context: ApiContext, ask: Ask, offer: Offer, notes: dict[str, str]) -> str:
+    """The prompt's text. An assistant's last message is left open for the model to continue (contract 1.3).
+
+    Raises BadRequest with the template's own words, Timeout when it takes too long.
+    """
+    if ask.raw is not None:
+        return ask.raw
+    messages = conversation(ask, offer)
+    last = messages[-1] if messages else Message("user")
+    open_end = last.role == "assistant" and bool(last.content)
+    if last.role == "assistant" and not last.content:
+        messages = messages[:-1]
+    header = offer.stored.header
+    text = await context.renderers.render(
+        _template(offer, notes),
+        messages,
+        bos=header.bos_text,
+        eos=header.eos_text,
+        add_generation_prompt=not open_end,
+        tools=(),
+        variables={} if ask.think is None else {"enable_thinking": ask.think},
+    )
+    return _left_open(text, last.content) if open_end else text
+
+
+def _template(offer: Offer, notes: dict[str, str]) -> str:
+    """The owner's Jinja, else the weights' own, else nothing, which stands for the generic one."""
+    if offer.template is not None and offer.template.syntax != "jinja":
+        raise Unsupported(f"the template of {offer.name.display} is a Go template; this version renders Jinja only")
+    text = offer.template.text if offer.template is not None else offer.stored.header.chat_template
+    if not text and offer.stored.template:
+        notes["X-Powerd-Template"] = "generic (this version does not render the model's Go template)"
+    return text or ""
+
+
+def _left_open(text: str, content: str) -> str:
+    """`text` up to the end of its last message's content."""
+    for part in (content, content.strip()):
+        at = text.rfind(part)
+        if part and at >= 0:
+            return text[: at + len(part)]
+    raise BadRequest("the model's template does not show the last assistant message, so it cannot be continued", "messages")
+
+
+def _frame(ask: Ask, offer: Offer, options: Options, prompt: str, request_id: str) -> Generate:
+    bos = offer.stored.header.bos_text
+    has_bos = bool(bos) and prompt.startswith(bos)
+    if ask.prefix and has_bos:
+        prompt = prompt.removeprefix(bos)
+    sampling = options.sampling
+    if ask.logit_bias:
+        sampling = msgspec.structs.replace(sampling, logit_bias=dict(ask.logit_bias))
+    return Generate(
+        id=0,
+        prompt=prompt,
+        prefix=packed(ask.prefix, offer.deployment.shape.vocab),
+        add_bos=not has_bos and not ask.prefix,
+        sampling=sampling,
+        stop=options.stop,
+        num_predict=options.num_predict or -1,
+        context_source=offer.context_source,
+        want_tokens=ask.want_tokens,
+        request_id=request_id,
+    )
+
+
+def packed(tokens: tuple[int, ...], vocab: int) -> bytes:
+    """Token ids as little-endian int32. Raises BadRequest for one that is not in the vocabulary."""
+    if any(not 0 <= token < vocab for token in tokens):
+        raise BadRequest(f"context: token ids of this model run from 0 to {vocab - 1}", "context")
+    return struct.pack(f"<{len(tokens)}i", *tokens)
+
+
+def unpacked(tokens: bytes) -> list[int]:
+    """The token ids of a Finished frame."""
+    return list(struct.unpack(f"<{len(tokens) // 4}i", tokens))
+
+
+# ---------------------------------------------------------------- failures
+
+
+def failure(frame: Failed) -> PowerError:
+    """A runner's Failed frame as the error it stands for."""
+    if frame.code == errors.ContextOverflow.code:
+        return errors.ContextOverflow(frame.needed, frame.limit, frame.limit_source)
+    kind = _PLAIN.get(frame.code)
+    return kind(frame.message) if kind else RunnerDied(frame.message or frame.code)
+
+
+_PLAIN: Mapping[str, type[PowerError]] = MappingProxyType(
+    {
+        kind.code: kind
+        for kind in (
+            errors.BadRequest,
+            errors.Unsupported,
+            errors.TooLarge,
+            errors.Cancelled,
+            errors.Busy,
+            errors.LoadFailed,
+            errors.Timeout,
+        )
+    }
+)

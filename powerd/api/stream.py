@@ -1,0 +1,84 @@
+"""Send an Answer: at once, or chunk by chunk as it comes, one send per wake-up.
+
+The head goes out with the first chunk, so a failure before it has its real status. After that a failure is the
+stream's last, visible line, and nothing follows it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from powerd.api import inference
+from powerd.api.call import Call
+from powerd.errors import Cancelled, PowerError
+from powerd.protocol import Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The clock's readings at the end of an answer, in nanoseconds."""
+
+    now: int  # since the epoch
+    total: int  # since the request
+    load: int  # until the runner was ready
+
+
+class Framing(Protocol):
+    """How one route writes an answer; made anew for each request. `now` is in nanoseconds since the epoch."""
+
+    content_type: str
+
+    def chunk(self, text: str, now: int) -> bytes:
+        """Some text of the stream."""
+
+    def last(self, finished: Finished, timing: Timing) -> bytes:
+        """The end of a stream that went well."""
+
+    def failed(self, error: PowerError) -> bytes:
+        """The end of a stream that did not."""
+
+    def whole(self, text: str, finished: Finished, timing: Timing) -> bytes:
+        """The answer that is not streamed."""
+
+
+async def reply(call: Call, ask: inference.Ask, framing: Framing, *, stream: bool) -> None:
+    """Generate and send, until the end, a failure or the client's leave."""
+    await call.while_connected(_reply(call, ask, framing, stream=stream))
+
+
+async def _reply(call: Call, ask: inference.Ask, framing: Framing, *, stream: bool) -> None:
+    try:
+        async with inference.opened(call.context, ask, call.id, call.started) as answer:
+            call.model = answer.offer.name.display
+            call.headers |= answer.notes
+            await (_streamed if stream else _at_once)(call, answer, framing)
+    except PowerError as error:
+        if not call.status or isinstance(error, Cancelled):
+            raise
+        call.failure = error
+        await call.write(framing.failed(error), framing.content_type)
+    if stream:
+        await call.finish()
+
+
+async def _streamed(call: Call, answer: inference.Answer, framing: Framing) -> None:
+    finished = None
+    while finished is None:
+        text, finished = await answer.read()
+        data = framing.chunk(text, time.time_ns()) if text else b""
+        if finished is not None:
+            data += framing.last(finished, _noted(call, answer, finished))
+        if data:
+            await call.write(data, framing.content_type)
+
+
+async def _at_once(call: Call, answer: inference.Answer, framing: Framing) -> None:
+    text, finished = await answer.whole()
+    await call.answer(framing.whole(text, finished, _noted(call, answer, finished)))
+
+
+def _noted(call: Call, answer: inference.Answer, finished: Finished) -> Timing:
+    call.prompt_tokens, call.output_tokens = finished.prompt_tokens, finished.output_tokens
+    return Timing(time.time_ns(), time.monotonic_ns() - call.started, answer.load_ns)

@@ -1,0 +1,249 @@
+"""The fields of a model in models.yaml, version powerd/v1: one table, from which everything said of a field comes.
+
+Reading and checking an entry, the nearest name for a mistyped key, the reserved names, what a change costs, the table
+in docs/models-yaml.md and the plan all walk FIELDS. A field's name is ModelSpec's attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from powerd.catalog import values
+from powerd.catalog.loader import Node
+from powerd.catalog.sampling import parameters
+from powerd.catalog.spec import Adapter
+from powerd.catalog.template import template
+from powerd.catalog.values import Reader, Reading, choice, flag, items, mapping, text, whole_number
+
+API_VERSION = "powerd/v1"
+
+#: live: swapped in, nothing restarts. reload: the runners concerned drain and start again. replace: bytes are fetched
+#: and verified beside the old, then reload. daemon: only a restart of powerd takes it up; no field of v1 is one.
+ChangeClass = Literal["live", "reload", "replace", "daemon"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: how it is written, what it means, what changing it costs."""
+
+    name: str
+    kind: str  # the values it takes, for people
+    default: str  # as it would be written; empty: none
+    change: ChangeClass
+    doc: str  # one sentence
+    read: Reader | None = None  # None: reserved, refused by name
+    in_defaults: bool = True
+    not_yet: str = ""  # a sentence, where this version reads the field and cannot do all it asks
+    asks_it: Callable[[Any], bool] = bool  # whether a value asks for what `not_yet` speaks of
+
+    @property
+    def available(self) -> bool:
+        """Whether this version takes the field at all."""
+        return self.read is not None
+
+
+def _messages(node: Node, reading: Reading) -> tuple[tuple[str, str], ...]:
+    roles = choice({role: role for role in ("system", "user", "assistant")})
+    one = mapping({"role": roles, "content": text}, required=("role", "content"))
+    return tuple((each.get("role"), each.get("content")) for each in items(one)(node, reading))
+
+
+def _adapters(node: Node, reading: Reading) -> tuple[Adapter, ...]:
+    one = mapping({"source": values.source, "scale": values.number}, required=("source",))
+    return tuple(Adapter(each.get("source", ""), each.get("scale", 1.0)) for each in items(one)(node, reading))
+
+
+def _draft(node: Node, reading: Reading) -> str | None:
+    named: dict[str, str] = mapping({"source": values.source}, required=("source",))(node, reading)
+    return named.get("source")
+
+
+_MAX = 2**31 - 1
+_SOURCE = "An Ollama name, `hf.co/user/repo`, an `https://` address, a file path, a Modelfile or `builtin:demo`"
+
+_RESERVED = (
+    Field("engine", "llama", "llama", "reload", "Which engine runs the model."),
+    Field("placement", "{devices, split, main}", "", "reload", "Which devices hold it."),
+    Field("threads", "1..n", "", "reload", "Threads for a step on the CPU."),
+    Field("batch", "1..n", "", "reload", "Tokens decoded at once."),
+    Field("load_mode", "word", "", "reload", "How the weights come into memory."),
+    Field("flash_attention", "true, false", "", "reload", "Whether attention is fused."),
+    Field("request_options", "declared, grow, reject", "", "live", "What a request may change."),
+    Field("class", "word", "", "live", "The scheduling class of its requests."),
+    Field("share_prefix", "true, false", "", "live", "Whether cached prefixes serve all keys."),
+    Field("snapshots", "{enabled, quota}", "", "live", "Cached prefixes kept on disk."),
+    Field("cost", "{input, output}", "", "live", "What its tokens count for in reports."),
+    Field("projector", "source", "", "replace", "The weights that read images."),
+    Field("hidden", "true, false", "", "live", "Whether listings leave it out."),
+    Field("pooling", "word", "", "reload", "How an embedding is made of its tokens."),
+)
+
+_AVAILABLE = (
+    Field(
+        "source",
+        "text",
+        "",
+        "replace",
+        f"{_SOURCE}; required unless `state: absent`.",
+        values.source,
+        in_defaults=False,
+    ),
+    Field("quantization", "text", "", "replace", "Which of a source's files to take, for example `Q4_K_M`.", text),
+    Field(
+        "digest",
+        "sha256:…",
+        "",
+        "replace",
+        "The SHA-256 the weights must have; anything else is refused.",
+        values.digest,
+        in_defaults=False,
+    ),
+    Field(
+        "state",
+        "loaded, available, absent",
+        "available",
+        "live",
+        "`loaded` is kept in memory while it fits, `available` is loaded on demand, `absent` is removed.",
+        choice({state: state for state in ("loaded", "available", "absent")}),
+    ),
+    Field(
+        "gpu_layers",
+        "auto, all, 0..n",
+        "auto",
+        "reload",
+        "How many layers the GPUs take; `0` keeps the model on the CPU.",
+        whole_number(0, _MAX, {"auto": None, "all": "all"}),
+    ),
+    Field(
+        "context",
+        "auto, 1..2147483647",
+        "auto",
+        "reload",
+        "Tokens that one sequence may hold; a number is kept to, `auto` may grow once for a request that needs more.",
+        whole_number(1, _MAX, {"auto": None}),
+    ),
+    Field(
+        "parallel",
+        "auto, 1..256",
+        "auto",
+        "reload",
+        "Sequences that run at once, each with the whole `context`.",
+        whole_number(1, 256, {"auto": None}),
+    ),
+    Field(
+        "kv_cache",
+        "f16, q8_0, q4_0",
+        "f16",
+        "reload",
+        "The type of the attention cache's cells; smaller types halve or quarter its memory.",
+        choice({cell: cell for cell in ("f16", "q8_0", "q4_0")}),
+    ),
+    Field(
+        "keep_alive",
+        "duration, seconds, 0, always",
+        "5m",
+        "live",
+        "How long it stays loaded when idle; `0` unloads at once, `always` is never unloaded nor evicted.",
+        values.keep_alive,
+    ),
+    Field(
+        "priority",
+        "-1000..1000",
+        "0",
+        "live",
+        "Which model goes first when memory or places are short; higher is kept longer.",
+        whole_number(-1000, 1000),
+    ),
+    Field(
+        "aliases",
+        "list of names",
+        "[]",
+        "live",
+        "Further names clients may use; a missing tag means `latest`.",
+        values.aliases,
+        in_defaults=False,
+    ),
+    Field(
+        "overflow",
+        "dialect, reject, truncate, shift",
+        "dialect",
+        "live",
+        "What is done with a prompt that does not fit: `dialect` cuts it on Ollama's routes and says so, else refuses.",
+        choice({way: way for way in ("dialect", "reject", "truncate", "shift")}),
+        not_yet="`overflow: truncate` and `overflow: shift` are not available yet",
+        asks_it=lambda value: value in {"truncate", "shift"},
+    ),
+    Field(
+        "require",
+        "{gpu: true, full_offload: true}",
+        "{}",
+        "live",
+        "What must be true of the running model, else it is refused instead of served degraded.",
+        mapping({"gpu": flag, "full_offload": flag}),
+    ),
+    Field(
+        "think",
+        "auto, true, false, low, medium, high, max",
+        "auto",
+        "live",
+        "Whether and how much the model thinks when the request is silent.",
+        choice(
+            {"auto": None, "true": True, "false": False} | {level: level for level in ("low", "medium", "high", "max")}
+        ),
+        not_yet="a `think` other than `auto` is not available yet",
+        asks_it=lambda value: value is not None,
+    ),
+    Field("system", "text", "", "live", "The system message when the request brings none.", text),
+    Field(
+        "template",
+        "text, {file}, {text, syntax: jinja or go}",
+        "",
+        "live",
+        "The chat template; it wins over the model's own.",
+        template,
+        not_yet="a `template` in Go's syntax is not available yet; write it in Jinja",
+        asks_it=lambda value: value.syntax == "go",
+    ),
+    Field(
+        "parameters",
+        "mapping of sampling options",
+        "{}",
+        "live",
+        "Ollama's sampling options, for requests that do not set them; runner options have fields of their own.",
+        parameters(frozenset(field.name for field in _RESERVED)),
+    ),
+    Field(
+        "messages",
+        "list of {role: system or user or assistant, content}",
+        "[]",
+        "live",
+        "Messages that stand before every conversation.",
+        _messages,
+    ),
+    Field(
+        "adapters",
+        "list of {source, scale}",
+        "[]",
+        "reload",
+        "LoRA adapters and their weights; `scale` is 1 when it is left out.",
+        _adapters,
+        in_defaults=False,
+        not_yet="`adapters` are not available yet",
+    ),
+    Field(
+        "draft",
+        "{source}",
+        "",
+        "reload",
+        "A smaller model that drafts tokens for this one to check.",
+        _draft,
+        in_defaults=False,
+        not_yet="a `draft` model is not available yet",
+    ),
+)
+
+#: Every field of v1 by name, the reserved ones last.
+FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in (*_AVAILABLE, *_RESERVED)})

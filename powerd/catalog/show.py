@@ -1,0 +1,59 @@
+"""A spec as plain JSON values, for status and `--json`; no secret a source may carry comes with it. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from powerd.catalog.spec import ALWAYS, ModelSpec
+
+_USER = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://)?)[^/]*@(?=[^/]*/)")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+
+
+def redacted(source: str) -> str:
+    """`source` without user, password, query and fragment; a file's path stays as it is."""
+    if source.startswith("/"):
+        return source
+    return _USER.sub(r"\1", _QUERY.sub("", source))
+
+
+def spec_to_dict(spec: ModelSpec) -> dict[str, object]:
+    """What is wanted of the model, as models.yaml would write it; long and rare fields only where they are set.
+
+    Always there: state, source, context, parallel, gpu_layers, kv_cache, keep_alive (seconds, "always", or null for
+    the daemon's default), priority, overflow, aliases.
+    """
+    wanted: dict[str, object] = {
+        "state": spec.state,
+        "source": redacted(spec.source),
+        "context": _or_auto(spec.context),
+        "parallel": _or_auto(spec.parallel),
+        "gpu_layers": _or_auto(spec.gpu_layers),
+        "kv_cache": spec.kv_cache,
+        "keep_alive": "always" if spec.keep_alive == ALWAYS else spec.keep_alive,
+        "priority": spec.priority,
+        "overflow": spec.overflow,
+        "aliases": [alias.display for alias in spec.aliases],
+    }
+    return wanted | {name: value for name, value in _optional(spec).items() if value not in (None, [], {}, "")}
+
+
+def _or_auto(value: int | str | None) -> int | str:
+    return "auto" if value is None else value
+
+
+def _optional(spec: ModelSpec) -> dict[str, object]:
+    require = {"gpu": spec.require.gpu, "full_offload": spec.require.full_offload}
+    return {
+        "quantization": spec.quantization,
+        "digest": str(spec.digest) if spec.digest else None,
+        "require": {name: value for name, value in require.items() if value},
+        "think": spec.think,
+        "system": spec.system,
+        "template": spec.template.syntax if spec.template else None,
+        "parameters": {name: list(v) if isinstance(v, tuple) else v for name, v in spec.parameters.items()},
+        "messages": [{"role": role, "content": content} for role, content in spec.messages],
+        "adapters": [{"source": redacted(one.source), "scale": one.scale} for one in spec.adapters],
+        "draft": {"source": redacted(spec.draft)} if spec.draft else None,
+        "not_yet": list(spec.not_yet),
+    }

@@ -1,0 +1,156 @@
+"""The control socket's routes: status, ps, apply, wait, load and stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response, get, post
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from powerd.control import rows
+from powerd.control.schema import (
+    ApplyReply,
+    ApplyRequest,
+    Done,
+    ModelRequest,
+    Node,
+    Refusal,
+    RunnerRow,
+    Status,
+    WaitReply,
+    WaitRequest,
+)
+from powerd.errors import BadRequest, Conflict, NotFound, PowerError
+from powerd.fleet.fleet import Fleet
+from powerd.reconcile.library import Library
+from powerd.reconcile.reconciler import Reconciler
+
+log = structlog.get_logger(__name__)
+
+EVENTS_SHOWN = 50
+MAX_WAIT = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlContext:
+    """Whom the routes ask."""
+
+    reconciler: Reconciler
+    library: Library
+    fleet: Fleet
+    node: Callable[[], Node]
+
+
+def build(context: ControlContext, api: ASGIApp) -> ASGIApp:
+    """The socket's application: our routes below /v1, and `api` (Ollama's routes) for everything else."""
+    control = Litestar(
+        route_handlers=_handlers(context),
+        openapi_config=None,
+        exception_handlers={PowerError: _refuse, HTTPException: _refuse_http, Exception: _refuse_bug},
+        request_max_body_size=1 << 20,
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] == "http" and scope["path"].startswith("/v1/")
+        await (control if ours else api)(scope, receive, send)
+
+    return app
+
+
+def _handlers(context: ControlContext) -> list[Any]:
+    reconciler, library, fleet = context.reconciler, context.library, context.fleet
+
+    @get("/v1/status")
+    async def status() -> Status:
+        reconciler.refresh_conditions()
+        now, clock = time.monotonic(), time.time()
+        events = list(reconciler.events)[-EVENTS_SHOWN:]
+        node = reconciler.node_conditions()
+        valid = all(condition.status == "True" for condition in node)
+        return Status(
+            generation=reconciler.generations.number,
+            conditions=[rows.condition(condition) for condition in node],
+            models=[rows.model(entry, reconciler.runner(entry), now, clock) for entry in reconciler.entries.values()],
+            node=context.node(),
+            events=[rows.event(event) for event in events],
+            as_declared=valid and not reconciler.failing(),
+        )
+
+    @get("/v1/ps")
+    async def ps() -> list[RunnerRow]:
+        now, clock = time.monotonic(), time.time()
+        return [rows.runner_row(view, now, clock) for view in fleet.views()]
+
+    @post("/v1/apply", status_code=200)
+    async def apply(data: ApplyRequest) -> ApplyReply:
+        before = reconciler.generations.number
+        problems = await reconciler.apply()
+        settled = not problems
+        if data.wait and not problems:
+            settled = await reconciler.settle(_bounded(data.timeout))
+        number = reconciler.generations.number
+        return ApplyReply(number, number != before, settled, problems, reconciler.failing() if data.wait else [])
+
+    @post("/v1/wait", status_code=200)
+    async def wait(data: WaitRequest) -> WaitReply:
+        met, condition = await reconciler.wait(data.condition, data.model, _bounded(data.timeout))
+        return WaitReply(met, rows.condition(condition))
+
+    @post("/v1/load", status_code=200)
+    async def load(data: ModelRequest) -> Done:
+        offer = library.find(data.model)
+        await fleet.load(offer.deployment, offer.name.display, data.hold or None)
+        return Done(f"loaded '{data.model}'")
+
+    @post("/v1/stop", status_code=200)
+    async def stop(data: ModelRequest) -> Done:
+        offer = library.find(data.model)
+        if all(view.key != offer.deployment.key for view in fleet.views()):
+            raise NotFound(f'couldn\'t find model "{data.model}" to stop')
+        answer = await fleet.unload(offer.deployment.key, "operator", force=data.force, hold=data.hold or None)
+        if not answer:
+            raise Conflict(answer.reason)
+        return Done(answer.reason)
+
+    return [status, ps, apply, wait, load, stop]
+
+
+def _bounded(seconds: float) -> float:
+    if not 0 <= seconds <= MAX_WAIT:
+        raise BadRequest(f"timeout must be between 0 and {MAX_WAIT:.0f} seconds, not {seconds}", "timeout")
+    return seconds
+
+
+_STATUS = {
+    "bad_request": 400,
+    "context_overflow": 400,
+    "unsupported": 400,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "too_large": 413,
+}
+
+
+def _refuse(_: Request[Any, Any, Any], error: PowerError) -> Response[Refusal]:
+    return Response(Refusal(error.message, error.code), status_code=_STATUS.get(error.code, 503))
+
+
+def _refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Refusal]:
+    if error.status_code == 404:
+        detail = f"there is no route {request.url.path} on the control socket"
+    else:
+        extra = error.extra if isinstance(error.extra, list) else []
+        detail = "; ".join([error.detail, *(str(problem.get("message", "")) for problem in extra if isinstance(problem, dict))])
+    return Response(Refusal(detail, "bad_request"), status_code=error.status_code)
+
+
+def _refuse_bug(_: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:
+    log.error("control route failed", exc_info=error)
+    return Response(Refusal("internal error; see powerd's log", "internal"), status_code=503)
+

@@ -1,0 +1,80 @@
+"""Rows: what status and ps print, made from what the reconciler and the fleet know. Pure."""
+
+from __future__ import annotations
+
+from powerd.catalog.show import spec_to_dict
+from powerd.control.schema import Condition, Event, ModelStatus, RunnerRow, Transfer
+from powerd.fleet.terms import RunnerView
+from powerd.reconcile.conditions import Condition as Judged
+from powerd.reconcile.entry import Entry
+from powerd.reconcile.entry import Event as Happened
+
+
+def condition(judged: Judged) -> Condition:
+    """A condition as it travels."""
+    return Condition(judged.type, judged.status, judged.reason, judged.message, judged.since, judged.generation)
+
+
+def event(happened: Happened) -> Event:
+    """An event as it travels."""
+    return Event(happened.time, happened.kind, happened.model, happened.reason, happened.message)
+
+
+def model(entry: Entry, runner: RunnerView | None, now: float, clock: float) -> ModelStatus:
+    """A declared model. `now` is monotonic, `clock` the wall clock at the same moment."""
+    fetching = None
+    if entry.progress is not None:
+        seconds = max(now - entry.progress.started, 0.001)
+        fetching = Transfer(entry.progress.completed, entry.progress.total, entry.progress.completed / seconds)
+    return ModelStatus(
+        name=entry.name,
+        want=spec_to_dict(entry.want) if entry.want else {"state": "withdrawn"},
+        have=_have(entry, runner),
+        conditions=[condition(judged) for judged in entry.conditions.values()],
+        fetching=fetching,
+        next_try=clock + entry.next_try - now if entry.next_try > now else 0.0,
+    )
+
+
+def _have(entry: Entry, runner: RunnerView | None) -> dict[str, object]:
+    if entry.offer is None:
+        return {"state": "absent"}
+    stored = entry.offer.stored
+    have: dict[str, object] = {
+        "state": "idle",
+        "digest": stored.digest.hex,
+        "size": stored.size,
+        "context": entry.offer.deployment.context,
+        "parallel": entry.offer.deployment.parallel,
+    }
+    if runner is not None:
+        have |= {
+            "state": "running" if runner.state == "ready" else runner.state,
+            "pid": runner.pid,
+            "context": runner.context,
+            "parallel": runner.parallel,
+            "requests": runner.requests,
+            "memory": runner.size,
+        }
+    return have
+
+
+def runner_row(view: RunnerView, now: float, clock: float) -> RunnerRow:
+    """A runner. `now` is monotonic, `clock` the wall clock at the same moment."""
+    return RunnerRow(
+        model=view.model,
+        names=list(view.names),
+        pid=view.pid,
+        state=view.state,
+        context=view.context,
+        parallel=view.parallel,
+        size=view.size,
+        size_vram=view.size_vram,
+        expires_at=None if view.expires_at is None else clock + view.expires_at - now,
+        requests=view.requests,
+        queued=view.queued,
+        digest=view.digest,
+        device=view.readback.device if view.readback else "",
+        progress=view.progress,
+        override=view.override,
+    )

@@ -1,0 +1,172 @@
+"""The control socket's client: HTTP/1.1 over a Unix socket, whole answers and NDJSON streams."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from powerd import __version__
+from powerd.ctl import endpoint
+from powerd.ctl.exits import Failed, Refused, Unreachable
+
+Reply = TypeVar("Reply")
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+PATIENCE_SECONDS = 900.0  # silence allowed while weights load or are verified
+
+_LOST = "the connection to powerd broke off before the answer was complete; `powerctl status` shows whether it runs"
+
+
+class Client:
+    """Asks one daemon. Every failure is a `Failed`, with the sentence to show."""
+
+    def __init__(self, socket_path: str | None) -> None:
+        self._candidates = endpoint.candidates(socket_path, os.environ, os.getuid())
+
+    def ask(
+        self, method: str, path: str, expect: type[Reply], body: object = None, timeout: float = ANSWER_SECONDS
+    ) -> Reply:
+        """Send one request and read its answer as `expect`."""
+        return understood(self.fetch(method, path, body, timeout), expect)
+
+    def fetch(self, method: str, path: str, body: object = None, timeout: float = ANSWER_SECONDS) -> bytes:
+        """Send one request and return the answer's body. `timeout` is the silence allowed, in seconds.
+
+        Raises Unreachable without an answer, Refused on an error status, Failed when the answer breaks off.
+        """
+        connection, response = self._open(method, path, body, timeout)
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(_LOST) from error
+        finally:
+            connection.close()
+
+    def stream(self, path: str, body: object) -> Generator[bytes, None, None]:
+        """POST `body` and yield each line of the NDJSON answer as it arrives, without its newline.
+
+        Closing the iterator closes the connection, which cancels the work. Raises as `fetch` does; a line that
+        carries `error` is yielded like any other.
+        """
+        connection, response = self._open("POST", path, body, PATIENCE_SECONDS)
+        try:
+            while line := response.readline():
+                if line.strip():
+                    yield line.rstrip(b"\r\n")
+        except TimeoutError as error:
+            raise Failed(f"powerd sent nothing for {PATIENCE_SECONDS:.0f} seconds; gave up waiting") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(_LOST) from error
+        finally:
+            connection.close()
+
+    def _open(
+        self, method: str, path: str, body: object, timeout: float
+    ) -> tuple[_Connection, http.client.HTTPResponse]:
+        connection = self._connect()
+        try:
+            response = _exchange(connection, method, path, body, timeout)
+            if response.status >= 300:
+                raise _refusal(response, f"{method} {path}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection, response
+
+    def _connect(self) -> _Connection:
+        """The first candidate that accepts."""
+        failures: list[tuple[Path, OSError]] = []
+        for candidate in self._candidates:
+            connection = _Connection(candidate)
+            try:
+                connection.connect()
+            except OSError as error:
+                failures.append((candidate, error))
+            else:
+                return connection
+        raise Unreachable(endpoint.explain(failures))
+
+
+def understood(raw: bytes, expect: type[Reply]) -> Reply:
+    """`raw` as `expect`. Raises Failed when the daemon speaks another version's language."""
+    try:
+        return msgspec.json.decode(raw, type=expect)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Failed(
+            f"powerd's answer cannot be read ({error}); compare `powerctl --version` with the version of the daemon"
+        ) from error
+
+
+def objects(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    """Each line as a JSON object. Raises Failed for a line that carries `error`, with its text."""
+    for line in lines:
+        item = understood(line, dict[str, Any])
+        if "error" in item:
+            raise Failed(str(item["error"]))
+        yield item
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(CONNECT_SECONDS)
+            sock.connect(str(self._path))
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = sock
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+
+def _exchange(
+    connection: _Connection, method: str, path: str, body: object, timeout: float
+) -> http.client.HTTPResponse:
+    """Send the request and read the head of the answer."""
+    connection.sock.settimeout(timeout)
+    headers = {"User-Agent": f"powerctl/{__version__}", "Accept": "application/json, application/x-ndjson"}
+    data = None
+    if body is not None:
+        data = msgspec.json.encode(body)
+        headers["Content-Type"] = "application/json"
+    try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # a body refused half-way (413) is answered all the same
+            connection.request(method, path, data, headers)
+        return connection.getresponse()
+    except TimeoutError as error:
+        raise Unreachable(f"powerd at {connection.path} did not answer within {timeout:.0f} seconds") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(
+            f"{connection.path} closed the connection without an answer in HTTP; powerd is stopping, or this is not "
+            "powerd's socket"
+        ) from error
+
+
+def _refusal(response: http.client.HTTPResponse, request: str) -> Refused:
+    """The daemon's own text where there is one."""
+    try:
+        raw = response.read()
+        document = msgspec.json.decode(raw, type=dict[str, Any])
+        return Refused(str(document["error"]), response.status)
+    except (msgspec.DecodeError, KeyError, RecursionError):
+        first = raw.decode(errors="replace").strip().partition("\n")[0][:200]
+        return Refused(f"powerd answered {response.status} to {request}: {first or response.reason}", response.status)
+    except (OSError, http.client.HTTPException):
+        return Refused(f"powerd answered {response.status} to {request}", response.status)

@@ -1,0 +1,36 @@
+"""The exit codes of powerctl, and the failures that lead to them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+DONE = 0
+FAILED = 1
+USAGE = 64
+UNREACHABLE = 69
+INTERRUPTED = 130  # 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+class Failed(Exception):
+    """A verb could not do its work; `message` is for the person at the terminal."""
+
+    code: ClassVar[int] = FAILED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Unreachable(Failed):
+    """No daemon answers on the control socket."""
+
+    code = UNREACHABLE
+
+
+class Refused(Failed):
+    """The daemon answered with an error; `status` is its HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

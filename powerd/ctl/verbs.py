@@ -1,0 +1,270 @@
+"""Every verb of powerctl: its flags, its help and where it is carried out."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from powerd.ctl.parser import HELP_WIDTH, Options, Parser, duration
+
+_SHOW_PARTS = ("license", "modelfile", "parameters", "system", "template")
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: `handler` is `module:function` below powerd.ctl, imported when the verb is used."""
+
+    name: str
+    group: Literal["state", "models"]
+    summary: str
+    detail: str
+    examples: tuple[str, ...]
+    handler: str
+    declare: Callable[[Parser], None]
+    aliases: tuple[str, ...] = ()
+
+    def parser(self) -> Parser:
+        """A fresh parser of this verb's arguments."""
+        examples = "\n".join(f"  powerctl {example}" for example in self.examples)
+        description = textwrap.fill(self.detail, HELP_WIDTH)
+        parser = Parser(f"powerctl {self.name}", description=description, epilog=f"examples:\n{examples}")
+        parser.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help="the daemon's control socket")
+        self.declare(parser)
+        return parser
+
+
+def find(name: str) -> Verb | None:
+    """The verb of that name or alias."""
+    return next((verb for verb in VERBS if name == verb.name or name in verb.aliases), None)
+
+
+def _json(parser: Parser, what: str) -> None:
+    parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def _status(parser: Parser) -> None:
+    _json(parser, "the whole status object")
+
+
+def _apply(parser: Parser) -> None:
+    parser.add_argument("--wait", action="store_true", help="answer when every model has settled")
+    _timeout(parser, "with --wait: give up after this long (default 60)")
+    _json(parser, "the reply")
+
+
+def _wait(parser: Parser) -> None:
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="NAME or model/NAME; left out: the node")
+    parser.add_argument(
+        "--for", dest="condition", metavar="CONDITION", required=True, help="for example Ready, Fetched"
+    )
+    _timeout(parser, "give up after this long (default 60)")
+    _json(parser, "the reply")
+
+
+def _timeout(parser: Parser, text: str) -> None:
+    parser.add_argument("--timeout", type=duration, default=60.0, metavar="SECONDS", help=text)
+
+
+def _validate(parser: Parser) -> None:
+    parser.add_argument("file", nargs="?", metavar="FILE", help="a models.yaml; left out: the one powerd would read")
+    parser.add_argument("--config", metavar="FILE", help="the powerd.yaml to check with it")
+    _json(parser, "the problems")
+
+
+def _prefix(parser: Parser) -> None:
+    parser.add_argument("prefix", nargs="?", metavar="PREFIX", help="only names that begin with this")
+    _json(parser, "the rows")
+
+
+def _show(parser: Parser) -> None:
+    _model(parser)
+    one = parser.add_mutually_exclusive_group()
+    for part in _SHOW_PARTS:
+        one.add_argument(f"--{part}", dest="part", action="store_const", const=part, help=f"print only the {part}")
+    one.add_argument("--json", action="store_true", help="print the answer of /api/show as JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="metadata and tensors too")
+
+
+def _pull(parser: Parser) -> None:
+    _model(parser)
+    _json(parser, "the progress objects, one a line,")
+
+
+def _run(parser: Parser) -> None:
+    _model(parser)
+    parser.add_argument(
+        "prompt", nargs="*", metavar="PROMPT", help="the words to answer; standard input goes before them"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="a system prompt for this answer")
+    parser.add_argument("--keepalive", metavar="DURATION", help="how long the model stays in memory, for example 10m")
+    parser.add_argument(
+        "-o",
+        "--option",
+        dest="options",
+        action=Options,
+        default={},
+        metavar="KEY=VALUE",
+        help="for example temperature=0",
+    )
+    parser.add_argument("--verbose", action="store_true", help="print durations and rates on standard error")
+
+
+def _load(parser: Parser) -> None:
+    _model(parser)
+    _hold(parser, "keep it for this long; 0, the default: until the next request or change")
+
+
+def _stop(parser: Parser) -> None:
+    _model(parser)
+    _hold(parser, "keep it out for this long; 0, the default: until the next request or change")
+    parser.add_argument("--force", action="store_true", help="do not let answers under way finish")
+
+
+def _rm(parser: Parser) -> None:
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="what to delete")
+
+
+def _cp(parser: Parser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="the model")
+    parser.add_argument("destination", metavar="DESTINATION", help="its second name")
+
+
+def _model(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="the model's name")
+
+
+def _hold(parser: Parser, text: str) -> None:
+    parser.add_argument("--for", dest="hold", type=duration, default=0.0, metavar="DURATION", help=text)
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb(
+        "status",
+        "state",
+        "what is wanted, what is there, and why they differ",
+        "Shows the node, every declared model with what is wanted and what is there, fetches under way, conditions "
+        "that are not True, and the last events. Exits 1 when something is not as declared.",
+        ("status", "status --json"),
+        "state:status",
+        _status,
+    ),
+    Verb(
+        "apply",
+        "state",
+        "read models.yaml again now",
+        "Has powerd read models.yaml at once, by the path a change of the file takes. The whole file is accepted or "
+        "nothing changes. Exits 1 when it is refused, and with --wait also when a model is not as declared in the end.",
+        ("apply", "apply --wait --timeout 10m"),
+        "state:apply",
+        _apply,
+    ),
+    Verb(
+        "wait",
+        "state",
+        "wait until a condition is True",
+        "Waits until a condition is True of a model, or of the node when no model is named. Exits 0 when it came true, "
+        "1 when the time is over.",
+        ("wait --for=Ready coder", "wait --for=Fetched model/coder --timeout 1h", "wait --for=Reconciled"),
+        "state:wait",
+        _wait,
+    ),
+    Verb(
+        "validate",
+        "state",
+        "check models.yaml without a daemon",
+        "Checks models.yaml, and powerd.yaml with it, by `powerd --check`. No daemon needs to run. Exits 1 when "
+        "something is wrong.",
+        ("validate", "validate ./models.yaml", "validate ./models.yaml --config ./powerd.yaml --json"),
+        "validate:validate",
+        _validate,
+    ),
+    Verb(
+        "list",
+        "models",
+        "the models that can be served (also: ls)",
+        "Lists every model that can be served: declared ones, aliases and installed ones.",
+        ("list", "ls qwen", "list --json"),
+        "models:list_models",
+        _prefix,
+        ("ls",),
+    ),
+    Verb(
+        "ps",
+        "models",
+        "the models in memory",
+        "Lists the models in memory: where their bytes are, the context each request has, and how long they stay.",
+        ("ps", "ps --json"),
+        "models:ps",
+        _prefix,
+    ),
+    Verb(
+        "show",
+        "models",
+        "what a model is",
+        "Shows a model's architecture, capabilities, parameters, system prompt and licence, or one of its texts.",
+        ("show demo", "show demo --template", "show demo --json"),
+        "models:show",
+        _show,
+    ),
+    Verb(
+        "pull",
+        "models",
+        "fetch a model from its registry",
+        "Fetches a model into the store. One that breaks off goes on from where it stopped when pulled again.",
+        ("pull llama3.2", "pull hf.co/unsloth/Qwen3-0.6B-GGUF:Q8_0", "pull llama3.2 --json"),
+        "streams:pull",
+        _pull,
+    ),
+    Verb(
+        "run",
+        "models",
+        "answer one prompt",
+        "Answers one prompt and prints the text as it is made. Piped input goes before the words of the command line.",
+        (
+            'run demo "Tell me a story"',
+            "run demo Summarise this: < notes.txt",
+            "run demo hello -o temperature=0 --verbose",
+        ),
+        "streams:run",
+        _run,
+    ),
+    Verb(
+        "load",
+        "models",
+        "bring a model into memory",
+        "Loads a model before anybody asks for it.",
+        ("load demo", "load demo --for 2h"),
+        "models:load",
+        _load,
+    ),
+    Verb(
+        "stop",
+        "models",
+        "unload a model",
+        "Unloads a model; answers under way finish first. A declared model comes back with the next request or change.",
+        ("stop demo", "stop demo --for 1h", "stop demo --force"),
+        "models:stop",
+        _stop,
+    ),
+    Verb(
+        "rm",
+        "models",
+        "delete models",
+        "Deletes installed models. A declared model is deleted by taking it out of models.yaml.",
+        ("rm llama3.2", "rm old:7b old:13b"),
+        "models:rm",
+        _rm,
+    ),
+    Verb(
+        "cp",
+        "models",
+        "give a model a second name",
+        "Gives a model a second name; no bytes are copied.",
+        ("cp llama3.2 mine",),
+        "models:cp",
+        _cp,
+    ),
+)

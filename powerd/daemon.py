@@ -1,0 +1,279 @@
+"""The composition root: builds every owner once, starts them in order, and stops them in the opposite one.
+
+Start: lock, store, fleet, helpers, both listeners, READY, reconciler. The listeners come before the first fetch, so a
+slow pull never makes a daemon look dead. Stop: refuse new work, let streams end within the drain timeout, end the
+runners, close the sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import sdnotify
+import structlog
+
+from powerd import __version__, log, metrics
+from powerd.api.app import SOCKET_ROUTES, TCP_ROUTES, build_app
+from powerd.api.auth import access
+from powerd.api.context import ApiContext
+from powerd.config import EX_CONFIG, BadConfig, Config, check, configure, parser
+from powerd.control import app as control
+from powerd.control.schema import Node
+from powerd.errors import PowerError
+from powerd.fleet.fleet import Fleet
+from powerd.fleet.renderers import Renderers
+from powerd.fleet.terms import FleetConfig, FleetEvent
+from powerd.listeners import CannotListen, Listener, bind_tcp, bind_unix
+from powerd.reconcile.compose import NodeDefaults
+from powerd.reconcile.entry import Tools
+from powerd.reconcile.history import History
+from powerd.reconcile.library import Library
+from powerd.reconcile.reconciler import Reconciler
+from powerd.settings import host_port
+from powerd.store.lower import default_lower
+from powerd.store.store import Store
+
+logger = structlog.get_logger(__name__)
+
+RUNNER = (sys.executable, "-m", "powerd.runner")
+RENDER = (sys.executable, "-m", "powerd.render")
+CLOSE_SECONDS = 2.0
+
+
+class Daemon:
+    """Everything that lives as long as the process. `runner` is the command that becomes a runner."""
+
+    def __init__(self, config: Config, runner: Sequence[str] = RUNNER) -> None:
+        self.config = config
+        settings, paths = config.settings, config.paths
+        lower = settings.store.read_only
+        self._store = Store(
+            paths.store,
+            lower=default_lower(Path.home()) if lower is None else [Path(path) for path in lower],
+            quota=settings.store.quota,
+        )
+        budget = settings.devices["cpu"].budget if "cpu" in settings.devices else None
+        self._fleet = Fleet(
+            FleetConfig(
+                max_loaded_models=settings.max_loaded_models,
+                max_queue=settings.max_queue,
+                load_timeout=settings.load_timeout,
+                keep_alive=settings.keep_alive,
+                memory_budget=budget,
+            ),
+            runner,
+            self._on_fleet_event,
+        )
+        self._renderers = Renderers(RENDER)
+        node = NodeDefaults(settings.context_length, settings.parallel, settings.kv_cache)
+        self._library = Library(
+            self._store, node, hide_unmanaged=settings.unmanaged == "hide", default_model=settings.default_model
+        )
+        self._reconciler = Reconciler(
+            Tools(self._store, self._fleet, self._library, node, offline=settings.offline),
+            paths.models,
+            History(paths.state / "generations", settings.keep_generations),
+            allow_empty=settings.allow_empty,
+        )
+        self._listeners: list[Listener] = []
+        self._started = time.monotonic()
+        self._stopping = False
+        self._notifier = sdnotify.SystemdNotifier()
+        self.listen = settings.listen
+
+    # ------------------------------------------------------------ start
+
+    async def start(self) -> None:
+        """Bring everything up. Raises CannotListen or PowerError with a message for the operator."""
+        settings, paths = self.config.settings, self.config.paths
+        host, port = host_port(settings.listen)
+        tcp = bind_tcp(host, port)
+        try:
+            unix = bind_unix(paths.socket)
+        except CannotListen:
+            tcp.close()
+            raise
+        try:
+            await asyncio.to_thread(self._store.open)
+        except PowerError:
+            tcp.close()
+            unix.close()
+            paths.socket.unlink()
+            raise
+        await self._fleet.start()
+        await self._renderers.start()
+        await self._serve(tcp, unix, host)
+        await self._reconciler.start()
+        metrics.INFO.labels(__version__).set(1)
+        logger.info("serving", listen=self.listen, socket=str(paths.socket), models=str(paths.models))
+
+    async def _serve(self, tcp: socket.socket, unix: socket.socket, host: str) -> None:
+        settings = self.config.settings
+        context = ApiContext(
+            library=self._library,
+            fleet=self._fleet,
+            renderers=self._renderers,
+            version=__version__,
+            started=self._started,
+            stopping=lambda: self._stopping,
+            not_ready=self.not_ready,
+            default_model=settings.default_model,
+        )
+        rules = access(
+            bound=host,
+            hostname=socket.gethostname(),
+            allowed_hosts=settings.allowed_hosts,
+            allowed_origins=settings.allowed_origins,
+            mutations=settings.mutations,
+        )
+        commands = control.ControlContext(self._reconciler, self._library, self._fleet, self._node)
+        public = Listener(build_app(context, rules, TCP_ROUTES), tcp)
+        private = Listener(control.build(commands, build_app(context, None, SOCKET_ROUTES)), unix)
+        self.listen = f"[{host}]:{public.port}" if ":" in host else f"{host}:{public.port}"
+        self._listeners = [public, private]
+        for listener in self._listeners:
+            await listener.start()
+
+    def not_ready(self) -> list[str]:
+        """Why /readyz says no; empty when it says yes."""
+        if self._stopping:
+            return ["powerd is stopping"]
+        wanted = self.config.settings.ready_when
+        if wanted == "listening":
+            return []
+        return [
+            f"model '{name}' is declared loaded and is not ready"
+            for name, entry in self._reconciler.entries.items()
+            if entry.last.state == "loaded" and (wanted == "all" or (entry.offer is None or entry.offer.pinned))
+            if (ready := entry.conditions.get("Ready")) is None or ready.status != "True"
+        ]
+
+    def _node(self) -> Node:
+        memory = self._fleet.memory()
+        return Node(
+            version=__version__,
+            pid=os.getpid(),
+            uptime=time.monotonic() - self._started,
+            listen=self.listen,
+            models_file=str(self.config.paths.models),
+            store=str(self.config.paths.store),
+            memory_budget=sum(budget for _, budget, _ in memory),
+            memory_used=sum(used for _, _, used in memory),
+        )
+
+    def _on_fleet_event(self, event: FleetEvent) -> None:
+        self._reconciler.fleet_event(event)
+
+    # ------------------------------------------------------------ run and stop
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; a second one stops at once. SIGHUP reads models.yaml again."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        again = asyncio.Event()
+
+        def terminate() -> None:
+            (again if stop.is_set() else stop).set()
+
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+        loop.add_signal_handler(signal.SIGINT, terminate)
+        reloads: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = asyncio.create_task(self._reload())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        await self.start()
+        pulse = asyncio.create_task(self._pulse())
+        gc.freeze()  # what start-up made lives as long as the process; collections need not walk it
+        await stop.wait()
+        pulse.cancel()
+        stopping = asyncio.create_task(self.stop(self.config.settings.drain_timeout))
+        hurry = asyncio.create_task(again.wait())
+        await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            logger.warning("second signal: stopping at once")
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
+            await self.stop(0.0)
+        hurry.cancel()
+
+    async def stop(self, drain: float) -> None:
+        """Refuse new work, wait up to `drain` seconds for what runs, end the runners, close the sockets."""
+        self._stopping = True
+        self._notify("STOPPING=1")
+        logger.info("stopping", drain=drain)
+        await self._reconciler.stop()
+        await self._fleet.stop(drain)
+        await self._renderers.stop()
+        await asyncio.gather(*(listener.stop(min(drain, CLOSE_SECONDS)) for listener in self._listeners))
+        with contextlib.suppress(OSError):
+            self.config.paths.socket.unlink()
+        await asyncio.to_thread(self._store.close)
+        logger.info("stopped")
+
+    async def _reload(self) -> None:
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        problems = await self._reconciler.apply()
+        if problems:
+            logger.error("models.yaml refused", problems=problems[:20])
+        self._notify("READY=1")
+
+    async def _pulse(self) -> None:
+        """Speak to the service manager: READY, STATUS when it changes, and WATCHDOG from this very loop."""
+        interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or 5.0
+        said = ready = ""
+        while True:
+            if not ready and not self.not_ready():
+                ready = "READY=1"
+                self._notify(ready)
+            status = self._status_line()
+            if status != said:
+                said = status
+                self._notify(f"STATUS={status}")
+            if not ready:
+                self._notify("EXTEND_TIMEOUT_USEC=30000000")
+            self._notify("WATCHDOG=1")
+            await asyncio.sleep(min(interval, 5.0) if ready else 0.2)
+
+    def _status_line(self) -> str:
+        entries = self._reconciler.entries
+        failing = len(self._reconciler.failing())
+        loaded = sum(view.state == "ready" for view in self._fleet.views())
+        return f"{len(entries)} declared, {failing} not as declared, {loaded} loaded, listening on {self.listen}"
+
+    def _notify(self, message: str) -> None:
+        self._notifier.notify(message)
+
+
+def run(argv: Sequence[str]) -> int:
+    """The `powerd` command; returns the exit code."""
+    flags = parser().parse_args(argv)
+    if flags.check:
+        return check(flags, os.environ)
+    try:
+        config = configure(flags, os.environ)
+    except BadConfig as error:
+        sys.stderr.write("".join(f"powerd: {problem}\n" for problem in error.problems))
+        return EX_CONFIG
+    log.configure(config.settings.log.format, config.settings.log.level)
+    try:
+        asyncio.run(Daemon(config).run())
+    except (CannotListen, PowerError) as error:
+        sys.stderr.write(f"powerd: {error}\n")
+        return EX_CONFIG
+    except OSError as error:
+        sys.stderr.write(f"powerd: {error.filename or ''}: {error.strerror}\n")
+        return EX_CONFIG
+    return 0

@@ -1,0 +1,196 @@
+"""Settle: after every event, do all that the state of things allows (pure).
+
+Nothing here remembers a plan: who yields to whom is worked out afresh each time, so a request that goes away takes its
+claims with it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from powerd.errors import DoesNotFit
+from powerd.fleet.board import Board
+from powerd.fleet.budget import estimate
+from powerd.fleet.entries import Entry, Phase, Runner, Waiter
+from powerd.fleet.residency import Demand, Room, busy, candidates
+from powerd.fleet.terms import Reason
+
+#: Seconds after which a request refused for memory may be worth another try.
+RETRY_AFTER = 30.0
+
+
+def settle(board: Board, now: float) -> None:
+    """Unload what is due, load what is wanted and fits, hand out places."""
+    for entry in board.entries.values():
+        if entry.override is not None and not entry.override.stands(now):
+            entry.override = None
+    _retire(board, now)
+    _grant(board, _admit(board, now), now)
+
+
+def due(board: Board, now: float) -> float:
+    """When something happens without an event; inf = never."""
+    config = board.config
+    times = [math.inf]
+    for entry in board.entries.values():
+        times += [waiter.deadline for waiter in entry.waiters.values()]
+        if entry.next_try > now and (entry.waiters or wished(entry)):
+            times.append(entry.next_try)
+        if entry.override is not None and entry.override.until is not None:
+            times.append(entry.override.until)
+    for runner in board.runners.values():
+        if runner.phase is Phase.LOADING:
+            times.append(runner.deadline)
+        elif runner.phase is Phase.READY:
+            idle = not runner.leases
+            times.append(runner.entry.expiry(runner, config.keep_alive) if idle else runner.heard + config.stall_timeout)
+            if board.waiting and now < runner.ready_at + config.min_residency:
+                times.append(runner.ready_at + config.min_residency)
+    return min(times)
+
+
+def wished(entry: Entry) -> bool:
+    """Whether it should be in memory without anybody asking."""
+    stopped = entry.override is not None and entry.override.kind == "stopped"
+    return (entry.kept and not stopped) or entry.warm
+
+
+# ---------------------------------------------------------------- out of memory
+
+
+def _retire(board: Board, now: float) -> None:
+    for runner in list(board.runners.values()):
+        if runner.phase is Phase.STOPPING or runner.leases or runner.queue():
+            continue
+        entry = runner.entry
+        by_hand = entry.override is not None and entry.override.kind == "stopped"
+        if runner.leaving is not None:
+            board.stop(runner, runner.leaving, _PARTING[runner.leaving], now)
+        elif by_hand:
+            board.stop(runner, Reason.OPERATOR, "stopped by the operator", now)
+        elif runner.phase is Phase.READY and entry.expiry(runner, board.config.keep_alive) <= now:
+            seconds = entry.keep_alive(runner, board.config.keep_alive)
+            board.stop(runner, Reason.IDLE, f"idle for its keep_alive of {max(0.0, seconds):g} s", now)
+
+
+_PARTING = {
+    Reason.CONFIG: "its declaration changed or went away",
+    Reason.REPLACED: "replaced by a runner with a larger context",
+    Reason.SHUTDOWN: "the server is shutting down",
+}
+
+
+# ---------------------------------------------------------------- into memory
+
+
+def _admit(board: Board, now: float) -> dict[int, float]:
+    """Load what fits and make room for what does not yet.
+
+    Returns, for each runner that has to yield, the ticket it yields to: nobody after that one is served on it.
+    """
+    promises: dict[int, float] = {}
+    if board.refusal is not None:
+        return promises
+    room = Room(board.ledger, board.runners, board.config.max_loaded_models)
+    demands = [demand for entry in board.entries.values() if (demand := _demand(board, entry, now)) is not None]
+    demands.sort(key=lambda demand: (demand.ticket, not demand.entry.pinned, -demand.entry.priority, demand.entry.key))
+    for first in demands:
+        demand = _feasible(board, room, first, now)
+        if demand is not None:
+            _meet(board, room, demand, promises, now)
+    return promises
+
+
+def _demand(board: Board, entry: Entry, now: float) -> Demand | None:
+    unserved = _unserved(entry)
+    if not unserved and not (wished(entry) and entry.current is None):
+        entry.waiting = ""
+        return None
+    if now < entry.next_try:
+        entry.waiting = f"{entry.fault}; tried again in {entry.next_try - now:.0f} s"
+        return None
+    if entry.after & board.runners.keys():
+        return None
+    deployment = entry.target(unserved)
+    return Demand(entry, deployment, estimate(deployment), unserved[0].ticket if unserved else math.inf)
+
+
+def _unserved(entry: Entry) -> list[Waiter]:
+    """The waiters no runner here can ever serve, oldest first."""
+    return [waiter for waiter in entry.waiters.values() if not any(runner.takes(waiter) for runner in entry.runners)]
+
+
+def _feasible(board: Board, room: Room, demand: Demand | None, now: float) -> Demand | None:
+    """The demand, cut down to what can ever fit; the requests that can not are refused with the numbers."""
+    while demand is not None and (reason := room.never(demand)):
+        entry = demand.entry
+        unserved = _unserved(entry)
+        plain = max(entry.deployment.context, entry.grown)
+        too_long = [waiter for waiter in unserved if waiter.context > plain]
+        for waiter in too_long or (unserved if entry.grown <= entry.deployment.context else []):
+            board.refuse(waiter, DoesNotFit(reason, RETRY_AFTER))
+        if not too_long and entry.grown <= entry.deployment.context:
+            _give_up(board, entry, reason, now)
+            return None
+        if not too_long:
+            entry.grown = 0
+        demand = _demand(board, entry, now)
+    return demand
+
+
+def _give_up(board: Board, entry: Entry, reason: str, now: float) -> None:
+    entry.warm = False
+    if entry.waiting != reason:
+        entry.waiting = reason
+        board.emit("error", entry, "does-not-fit", reason, now)
+
+
+def _meet(board: Board, room: Room, demand: Demand, promises: dict[int, float], now: float) -> None:
+    if not room.admits(demand):
+        residency = board.config.min_residency
+        victims = room.victims(demand, candidates(demand, board.runners.values(), now, residency))
+        if victims and not any(busy(runner, demand, now, residency) for runner in victims):
+            _evict(board, victims, demand, now)
+        else:
+            for runner in victims or ():
+                room.leave(runner)
+                promises[runner.id] = min(demand.ticket, promises.get(runner.id, math.inf))
+    if room.admits(demand):
+        board.spawn(demand, now)
+    elif not math.isinf(demand.ticket):
+        room.claim(demand)
+        demand.entry.waiting = "waiting for memory that others still use"
+    else:
+        demand.entry.waiting = "waiting for room: it is loaded when it fits beside what is in use"
+
+
+def _evict(board: Board, victims: list[Runner], demand: Demand, now: float) -> None:
+    for runner in victims:
+        if runner.entry is demand.entry:
+            board.stop(runner, Reason.REPLACED, "to be loaded again with a larger context", now)
+        else:
+            board.stop(runner, Reason.EVICTED, f"evicted for {demand.entry.model}", now)
+
+
+# ---------------------------------------------------------------- places
+
+
+def _grant(board: Board, promises: dict[int, float], now: float) -> None:
+    for entry in {board.waiting[ticket].key: board.waiting[ticket] for ticket in board.waiting}.values():
+        for runner in reversed(entry.runners):
+            if runner.serving:
+                _serve(board, runner, _limit(board, runner, promises, now), now)
+
+
+def _limit(board: Board, runner: Runner, promises: dict[int, float], now: float) -> float:
+    """The ticket from which on requests are not served on this runner."""
+    fresh = now < runner.ready_at + board.config.min_residency
+    return math.inf if fresh or runner.id not in promises else promises[runner.id]
+
+
+def _serve(board: Board, runner: Runner, limit: float, now: float) -> None:
+    for waiter in runner.queue():
+        if waiter.ticket >= limit:
+            return
+        if waiter.load_only or len(runner.leases) < runner.deployment.parallel:
+            board.grant(waiter, runner, now)

@@ -1,0 +1,149 @@
+"""Listeners: the two sockets powerd serves on, bound by us, and the embedded Granian servers behind them.
+
+Granian binds with SO_REUSEPORT, so a second server on the same port would start without an error and split the
+traffic; and it cannot set a Unix socket's mode. So sockets are bound here and handed over as file descriptors, through
+one private method that tests/test_listeners.py guards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from powerd.paths import MAX_SOCKET_PATH
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 4096
+HEADER_DEADLINE_MS = 10_000
+
+
+class CannotListen(Exception):
+    """An address that cannot be had; the message says which, why and what to do."""
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A listening TCP socket, exclusively ours. Raises CannotListen."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotListen(
+            f"cannot listen on {host}:{port}: {reason}; stop the program that has it (another powerd, or Ollama?) "
+            "or choose another address with --listen HOST:PORT"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A listening Unix socket of mode 0660 in a directory of mode 0750; these are the access control.
+
+    A socket file left behind is replaced only after connecting to it failed. Raises CannotListen.
+    """
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise CannotListen(f"control socket path is longer than {MAX_SOCKET_PATH} bytes: {path}; choose one with --socket")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o750, parents=True)
+            path.parent.chmod(0o750)
+        _clear_stale(path)
+        mask = os.umask(0o117)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        path.chmod(0o660)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"cannot make the control socket {path}: {error.strerror}") from error
+    except CannotListen:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _clear_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise CannotListen(f"{path} exists and is not a socket; move it away or choose another path with --socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise CannotListen(f"another powerd already answers on {path}")
+
+
+class _Embedded(Server):  # type: ignore[misc]  # granian ships no types for its servers
+    """A Granian server on a listening socket it is given, and closes when it stops."""
+
+    def __init__(self, listener: socket.socket, **options: Any) -> None:
+        super().__init__(**options)
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        uds = self._listener.family == socket.AF_UNIX
+        self._sfd = self._listener.detach()
+        self._shd = SocketHolder(self._sfd, uds, BACKLOG)
+        self._ssp = None
+
+
+class Listener:
+    """One ASGI application on one socket; owns the socket until `stop`."""
+
+    def __init__(self, app: Callable[..., Any], listener: socket.socket) -> None:
+        self._socket = listener
+        address = listener.getsockname()
+        self.port = int(address[1]) if listener.family != socket.AF_UNIX else 0  # also where 0 was asked for
+        self._server = _Embedded(
+            listener,
+            target=app,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_DEADLINE_MS, keep_alive=True),
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=BACKLOG,
+            log_enabled=False,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Accept connections from here on."""
+        self._task = asyncio.create_task(self._server.serve())
+        await asyncio.sleep(0)
+
+    async def stop(self, timeout: float) -> None:
+        """Stop accepting, give open connections up to `timeout` seconds, then drop them."""
+        if self._task is None:
+            self._socket.close()
+            return
+        self._server.stop()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(self._task, timeout)

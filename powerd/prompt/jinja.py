@@ -1,0 +1,161 @@
+"""Chat templates as the transformers library runs them: Jinja in an immutable sandbox.
+
+The environment follows `transformers.utils.chat_template_utils`: trimmed blocks, `break` and `continue`, a `tojson`
+that leaves characters as they are, `raise_exception`, `strftime_now`, and `{% generation %}`, which only marks text
+there and is passed through here. The sandbox refuses attributes that begin with an underscore, changes to lists and
+mappings, and ranges over 100,000 items; no loader, so no template can name a file. Time and memory are not limited here
+but by the process this runs in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, NoReturn
+
+from jinja2 import BaseLoader, Environment, Template, TemplateSyntaxError, nodes
+from jinja2.exceptions import TemplateError, TemplateRuntimeError
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+MAX_TEMPLATE = 4 * 1024 * 1024  # characters
+MAX_OUTPUT = 4 * 1024 * 1024  # bytes of UTF-8
+_MAX_REASON = 500  # characters of an error text that may come from the template itself
+_COMPILED = 64  # templates kept
+
+
+class TemplateFailed(ValueError):
+    """The template refused or could not run. The text begins `template error: ` and ends with the line, if known."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        if len(reason) > _MAX_REASON:
+            reason = reason[:_MAX_REASON] + "…"
+        reason = reason.encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__(f"template error: {reason}" + (f" (line {line})" if line else ""))
+        self.line = line
+
+
+def compiled(text: str) -> Template:
+    """The template, from a small cache where it is known. Raises TemplateFailed for text that is not a template."""
+    if len(text) > MAX_TEMPLATE:
+        raise TemplateFailed(f"the template has {len(text)} characters, over the limit of {MAX_TEMPLATE}")
+    try:
+        return _compile(text)
+    except TemplateSyntaxError as error:
+        raise TemplateFailed(error.message or "syntax error", error.lineno) from None
+    except MemoryError:
+        raise _out_of_memory() from None
+    except Exception as error:  # the parser and the compiler meet deep nesting in many ways
+        raise TemplateFailed(_reason(error)) from None
+
+
+def run(text: str, variables: Mapping[str, Any], now: datetime) -> str:
+    """The text the template makes of `variables`; `now` is what `strftime_now` formats.
+
+    Raises TemplateFailed for every fault of the template, and for output over MAX_OUTPUT bytes.
+    """
+    template = compiled(text)
+    own = {"strftime_now": now.strftime, "raise_exception": _raise_exception}
+    try:
+        pieces = template.root_render_func(template.new_context({**variables, **own}))
+        return _bounded(pieces)
+    except TemplateFailed:
+        raise
+    except MemoryError:
+        raise _out_of_memory() from None
+    except Exception as error:  # templates call methods of strings, numbers and mappings: any error can come out
+        raise TemplateFailed(_reason(error), _line(error.__traceback__)) from None
+
+
+def _bounded(pieces: Iterator[str]) -> str:
+    kept, characters = [], 0
+    for piece in pieces:
+        characters += len(piece)
+        if characters > MAX_OUTPUT:
+            break
+        kept.append(piece)
+    text = "".join(kept)
+    if characters > MAX_OUTPUT or len(text.encode()) > MAX_OUTPUT:
+        raise TemplateFailed(f"the text grows over the limit of {MAX_OUTPUT} bytes")
+    return text
+
+
+def _out_of_memory() -> TemplateFailed:
+    """Compiled templates may hold large constants: let go of them, so that the next job finds room."""
+    _compile.cache_clear()
+    return TemplateFailed("the template needs more memory than it may have")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "the template nests too deeply"
+    if isinstance(error, UnicodeEncodeError):
+        return "the text holds half of a surrogate pair"
+    message = error.message if isinstance(error, TemplateError) else str(error)
+    return message or type(error).__name__
+
+
+def _line(traceback: TracebackType | None) -> int | None:
+    """The innermost template line of a traceback."""
+    line = None
+    while traceback is not None:
+        template = traceback.tb_frame.f_globals.get("__jinja_template__")
+        if isinstance(template, Template):
+            line = template.get_corresponding_lineno(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return line
+
+
+def _raise_exception(message: object) -> NoReturn:
+    raise TemplateRuntimeError(str(message))
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+class _Generation(Extension):
+    """`{% generation %}…{% endgeneration %}`: marks what the model wrote, for training; the text passes through."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja2 declares it as an instance variable
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
+class _NoFiles(BaseLoader):
+    """`include`, `import` and `extends` end here."""
+
+    def get_source(self, environment: Environment, template: str) -> NoReturn:
+        raise TemplateRuntimeError("a chat template cannot include, import or extend another template")
+
+
+def _environment() -> Environment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=_NoFiles(),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, "jinja2.ext.loopcontrols"],
+    )
+    environment.filters["tojson"] = _tojson
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+@lru_cache(maxsize=_COMPILED)
+def _compile(text: str) -> Template:
+    return _ENVIRONMENT.from_string(text)

@@ -1,0 +1,11 @@
+"""reconcile makes what is into what models.yaml wants, one name at a time.
+
+It owns the accepted generation, the conditions and back-off of every declared model, and the library: which names
+can be served, in the order declared, alias, installed, lower stores. It may import fleet, store, sources and
+everything below; nothing of HTTP.
+
+    watch        stable bytes of models.yaml            history      accepted generations on disk
+    step         (want, have) -> the next step, pure    conditions   what status says of a model, pure
+    offer        a servable name                        compose      spec + weights -> manifest and offer
+    library      lookup and listing                     reconciler   one task per name, level-triggered
+"""

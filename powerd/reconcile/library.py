@@ -1,0 +1,231 @@
+"""Library: which names can be served, looked up in the order declared, alias, installed, lower stores.
+
+Lookups read an index in memory; the index of installed models is read again from the store every few seconds and
+after every change of ours, off the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from powerd.catalog.spec import Catalog, ModelSpec
+from powerd.errors import BadRequest, Busy, Conflict, NotFound
+from powerd.names import Name
+from powerd.reconcile.compose import NodeDefaults, installed_offer
+from powerd.reconcile.offer import Offer
+from powerd.store.manifest import StoredModel
+from powerd.store.store import Store
+
+REFRESH_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A declared model as lookups see it: its offer, or why there is none."""
+
+    spec: ModelSpec
+    offer: Offer | None
+    why_not: str = ""
+
+
+class Library:
+    """The one answer to "what is X?". The Reconciler tells it what is declared; it reads the rest itself."""
+
+    def __init__(self, store: Store, node: NodeDefaults, *, hide_unmanaged: bool, default_model: str) -> None:
+        self._store = store
+        self._node = node
+        self._hide = hide_unmanaged
+        self._default = default_model
+        self._catalog = Catalog()
+        self._declared: dict[str, Declared] = {}
+        self._aliases: dict[str, tuple[Name, str]] = {}  # alias key -> (alias, key of its target)
+        self._installed: dict[str, Offer] = {}
+        self._stored: list[StoredModel] = []
+        #: Progress of a declared model's fetch as Ollama's status objects; set by the Reconciler.
+        self.follow: Callable[[str], AsyncIterator[dict[str, object]]] = _nothing
+        #: Called with the model's weights digest before its files are deleted; set by the daemon.
+        self.unload: Callable[[Offer], object] | None = None
+
+    # ------------------------------------------------------------ what the Reconciler tells
+
+    def declare(self, catalog: Catalog) -> None:
+        """Take over a new generation's names and defaults; offers already made stay until they are replaced."""
+        self._catalog = catalog
+        wanted = {_key(spec): spec for spec in catalog.models.values() if spec.state != "absent"}
+        for key, spec in wanted.items():
+            before = self._declared.get(key)
+            self._declared[key] = Declared(spec, before.offer if before else None, before.why_not if before else "")
+        self._aliases = {
+            alias.key: (alias, key) for key, spec in wanted.items() for alias in spec.aliases if key in self._declared
+        }
+        self._index()
+
+    def set_offer(self, spec: ModelSpec, offer: Offer | None, why_not: str = "") -> None:
+        """Put a declared model's offer in place; without one, `why_not` is what a request is told."""
+        self._declared[_key(spec)] = Declared(spec, offer, why_not)
+
+    def forget(self, spec: ModelSpec) -> None:
+        """Drop a withdrawn model."""
+        self._declared.pop(_key(spec), None)
+        self._aliases = {alias: pair for alias, pair in self._aliases.items() if pair[1] != _key(spec)}
+
+    # ------------------------------------------------------------ reading
+
+    def find(self, text: str) -> Offer:
+        """The offer a client means by `text`.
+
+        Raises BadRequest for what is no name, NotFound for a name nobody has, Busy for a declared model that is not
+        ready to be served, with the reason.
+        """
+        name = _parse(text or self._default)
+        found = self._declared.get(name.key)
+        if found is not None:
+            return _ready(found, found.offer)
+        alias = self._aliases.get(name.key)
+        if alias is not None:
+            target = self._declared[alias[1]]
+            offer = target.offer and replace(
+                target.offer, name=alias[0], origin="alias", target=target.offer.name
+            )
+            return _ready(target, offer)
+        installed = self._installed.get(name.key)
+        if installed is None:
+            raise NotFound(f"model '{text}' not found")
+        return installed
+
+    def offers(self) -> list[Offer]:
+        """Every name that can be served, most recently modified first."""
+        own = [entry.offer for entry in self._declared.values() if entry.offer is not None]
+        aliases = [
+            replace(entry.offer, name=alias, origin="alias", target=entry.offer.name)
+            for alias, key in self._aliases.values()
+            if (entry := self._declared[key]).offer is not None
+        ]
+        taken = {offer.name.key for offer in (*own, *aliases)}
+        rest = [offer for key, offer in self._installed.items() if key not in taken]
+        return sorted((*own, *aliases, *rest), key=lambda offer: offer.stored.modified, reverse=True)
+
+    def declared_name(self, text: str) -> str | None:
+        """The file's name for what `text` means, if the file declares it (by name or alias)."""
+        key = _parse(text).key
+        key = self._aliases[key][1] if key in self._aliases else key
+        found = self._declared.get(key)
+        return found.spec.display if found else None
+
+    async def refresh(self) -> None:
+        """Read the installed models again."""
+        self._stored = await asyncio.to_thread(self._store.models)
+        self._index()
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever: other programs add to the lower stores."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.refresh()
+
+    def _index(self) -> None:
+        self._installed = {}
+        for stored in [] if self._hide else self._stored:
+            if not stored.name.is_declared and stored.name.key not in self._installed:
+                self._installed[stored.name.key] = installed_offer(stored, self._catalog.defaults, self._node)
+
+    # ------------------------------------------------------------ changing
+
+    async def delete(self, text: str) -> None:
+        """Delete an installed model and the blobs nobody else uses.
+
+        Raises NotFound, Conflict for a declared model (naming the file), Forbidden for a lower store's.
+        """
+        self._refuse_declared(text, "deleted")
+        name = _parse_for(text, f'name "{text}" is invalid')
+        offer = self._installed.get(name.key)
+        if offer is None:
+            raise NotFound(f"model '{text}' not found")
+        if self.unload is not None:
+            self.unload(offer)
+        await asyncio.to_thread(self._store.delete, offer.stored.name)
+        await self.refresh()
+
+    async def copy(self, source: str, destination: str) -> None:
+        """Copy a manifest under another name.
+
+        Raises BadRequest for names outside the grammar, NotFound, Conflict when the destination is declared.
+        """
+        origin = _parse_for(source, f'source "{source}" is invalid')
+        target = _parse_for(destination, f'destination "{destination}" is invalid')
+        if target.is_declared:
+            raise BadRequest(f'destination "{destination}" is invalid', "destination")
+        self._refuse_declared(destination, "overwritten")
+        if origin.key in self._aliases:
+            raise Conflict(f'"{source}" is an alias in models.yaml; copy the model it stands for')
+        declared = self._declared.get(origin.key)
+        offer = declared.offer if declared else self._installed.get(origin.key)
+        if offer is None:
+            raise NotFound(f'model "{source}" not found')
+        await asyncio.to_thread(self._store.copy, offer.stored.name, target)
+        await self.refresh()
+
+    def _refuse_declared(self, text: str, verb: str) -> None:
+        try:
+            declared = self.declared_name(text)
+        except BadRequest:
+            return
+        if declared is not None:
+            raise Conflict(
+                f'"{text}" is declared as "{declared}" in models.yaml and cannot be {verb} here; edit the file instead'
+            )
+
+    async def pull(self, text: str) -> AsyncIterator[dict[str, object]]:
+        """Ollama's progress objects for a model that is declared or installed.
+
+        Changes nothing: a declared model's own fetch is followed to its end. Raises NotFound with the text Ollama's
+        clients match when nobody has the name, and whatever made a declared model's fetch fail.
+        """
+        name = _parse(text)
+        yield {"status": "pulling manifest"}
+        declared = self.declared_name(text)
+        if declared is not None:
+            async for status in self.follow(declared):
+                yield status
+        elif name.key not in self._installed:
+            raise NotFound("pull model manifest: file does not exist")
+        for layer in self.find(text).stored.layers:
+            yield {
+                "status": f"pulling {layer.digest.short}",
+                "digest": str(layer.digest),
+                "total": layer.size,
+                "completed": layer.size,
+            }
+        for status in ("verifying sha256 digest", "writing manifest", "success"):
+            yield {"status": status}
+
+
+async def _nothing(_name: str) -> AsyncIterator[dict[str, object]]:
+    return
+    yield {}
+
+
+def _key(spec: ModelSpec) -> str:
+    """The key clients' names arrive under: the declared name with Ollama's default host and namespace."""
+    return Name.parse(f"{spec.name.model}:{spec.name.tag}").key
+
+
+def _parse(text: str) -> Name:
+    return _parse_for(text, "invalid model name")
+
+
+def _parse_for(text: str, message: str) -> Name:
+    try:
+        return Name.parse(text)
+    except ValueError:
+        raise BadRequest(message, "model") from None
+
+
+def _ready(declared: Declared, offer: Offer | None) -> Offer:
+    if offer is None:
+        raise Busy(declared.why_not or f"model '{declared.spec.display}' is declared and not here yet", 5.0)
+    return offer
+
+

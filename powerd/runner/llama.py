@@ -1,0 +1,271 @@
+"""llama.cpp through llama-cpp-python's ctypes layer: the only import of it, thin and typed.
+
+Every native call here lets other Python threads run while it works. Nothing native outlives `Model.close`, except the
+log callback, which llama.cpp may call at any time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from powerd.protocol import Deployment, Sampling
+from powerd.runner.batch import BATCH, Batch, set_fields
+from powerd.runner.enginelog import ERROR, WARN, EngineLog
+from powerd.runner.sampling import Stage, remembered, stages
+from powerd.runner.vocabulary import Vocabulary
+
+_MAX_SEQUENCES = 256
+_MAX_CELLS = 2**31 - 1
+_POOLING_KINDS = {"1", "2", "3", "4"}  # mean, cls, last, rank
+_FATAL = -2
+
+_log = logging.getLogger("powerd.runner.llama")
+
+
+class EngineMissing(Exception):
+    """llama-cpp-python is not installed, or its native library does not load."""
+
+
+class EngineFailed(Exception):
+    """The engine refused the load; `out_of_memory` tells whether an allocation failed."""
+
+    def __init__(self, reason: str, *, out_of_memory: bool = False) -> None:
+        super().__init__(reason)
+        self.out_of_memory = out_of_memory
+
+
+class EngineBroken(Exception):
+    """The engine's state is undefined after a failed decode: the process must end."""
+
+
+class Bindings:
+    """The C interface, the engine's version, and the log that runs through one callback."""
+
+    def __init__(self) -> None:
+        """Load the native library. Raises EngineMissing."""
+        package = _package()
+        try:
+            self.c: Any = importlib.import_module("llama_cpp.llama_cpp")
+        except (ImportError, OSError, RuntimeError) as error:
+            raise EngineMissing(f"llama-cpp-python does not load: {error}") from error
+        self.version = _version(package)
+        self.log = EngineLog()
+        self._callback = self.c.llama_log_callback(self._on_log)
+        _kept_for_life.append(self._callback)
+        self.c.llama_log_set(self._callback, None)
+        self.c.llama_backend_init()
+
+    def _on_log(self, level: int, text: bytes, _data: object) -> None:
+        line = text.decode(errors="replace").rstrip()
+        self.log.feed(level, line)
+        if level in (WARN, ERROR):
+            _log.log(logging.WARNING if level == WARN else logging.ERROR, line)
+
+
+#: llama.cpp keeps the pointer to its log callback until the process ends.
+_kept_for_life: list[object] = []
+
+
+def _package() -> ModuleType:
+    """llama_cpp's package, entered without running its `__init__`.
+
+    That imports the high-level interface with numpy, jinja2 and a disk cache: 0.3 s and 23 MB nothing here uses.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineMissing("llama-cpp-python is not installed")
+    package = ModuleType("llama_cpp")
+    package.__path__ = list(spec.submodule_search_locations)
+    return sys.modules.setdefault("llama_cpp", package)
+
+
+def _version(package: ModuleType) -> str:
+    """The version as the package's own `__init__` states it; reading the installed metadata takes 50 ms."""
+    text = Path(package.__path__[0], "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'__version__ = "([^"]+)"', text)
+    return found[1] if found else "unknown"
+
+
+class Chain:
+    """One request's samplers."""
+
+    def __init__(self, c: Any, context: Any, pointer: Any) -> None:
+        self._c, self._context, self._pointer = c, context, pointer
+        self._sample = c.llama_sampler_sample
+
+    def draw(self, row: int) -> int:
+        """The token chosen for `row` of the last decode, which the chain then remembers."""
+        token: int = self._sample(self._pointer, self._context, row)
+        return token
+
+    def close(self) -> None:
+        """Free the chain; once."""
+        self._c.llama_sampler_free(self._pointer)
+
+
+class Model:
+    """One model and one context on it."""
+
+    def __init__(
+        self, bindings: Bindings, deployment: Deployment, threads: int, on_progress: Callable[[float], bool]
+    ) -> None:
+        """Load the weights and make the context. `on_progress` gets 0..1 and returns whether to go on.
+
+        Raises EngineFailed.
+        """
+        self._bindings, self._c = bindings, bindings.c
+        self._context: Any = None
+        self._model = self._load_model(deployment, on_progress)
+        try:
+            self._refuse_other_kinds()
+            self._context = self._make_context(deployment, threads)
+        except EngineFailed:
+            self.close()
+            raise
+        self._memory = self._c.llama_get_memory(self._context)
+        self.vocabulary = Vocabulary(bindings.c, self._model, bindings.log.longest_token)
+        self.batch = Batch(bindings.c)
+
+    def _load_model(self, deployment: Deployment, on_progress: Callable[[float], bool]) -> Any:
+        path = deployment.weights
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            raise EngineFailed(f"{path}: {error.strerror}") from error
+        params = self._c.llama_model_default_params()
+        callback = self._c.llama_progress_callback(lambda fraction, _data: on_progress(fraction))
+        set_fields(params, n_gpu_layers=deployment.gpu_layers, progress_callback=callback)
+        model = self._c.llama_model_load_from_file(path.encode(), params)
+        if not model:
+            raise self._failed()
+        return model
+
+    def _refuse_other_kinds(self) -> None:
+        """Raises EngineFailed for a model that cannot continue text."""
+        architecture = self._metadata("general.architecture")
+        causal = self._metadata(f"{architecture}.attention.causal") != "false"
+        if not causal or self._metadata(f"{architecture}.pooling_type") in _POOLING_KINDS:
+            raise EngineFailed("this is an embedding model; chat and completion need a generative one")
+        if self._c.llama_model_has_encoder(self._model) or not self._c.llama_model_has_decoder(self._model):
+            raise EngineFailed(f"{architecture} models have an encoder; only decoder-only models are supported")
+        if self._c.llama_model_is_diffusion(self._model):
+            raise EngineFailed(f"{architecture} is a diffusion model; only autoregressive models are supported")
+        if self._c.llama_vocab_n_tokens(self._c.llama_model_get_vocab(self._model)) == 0:
+            raise EngineFailed("the file has no vocabulary")
+
+    def _metadata(self, key: str) -> str:
+        buffer = ctypes.create_string_buffer(256)
+        length = self._c.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode(errors="replace") if length >= 0 else ""
+
+    def _make_context(self, deployment: Deployment, threads: int) -> Any:
+        cells = deployment.context * deployment.parallel
+        if not 0 < deployment.parallel <= _MAX_SEQUENCES or not 0 < cells <= _MAX_CELLS:
+            raise EngineFailed(
+                f"{deployment.parallel} sequences of {deployment.context} tokens are out of range: "
+                f"1 to {_MAX_SEQUENCES} sequences, {_MAX_CELLS} tokens in all"
+            )
+        kind = getattr(self._c, f"GGML_TYPE_{deployment.kv_cache.upper()}")
+        params = self._c.llama_context_default_params()
+        set_fields(
+            params,
+            n_ctx=cells,
+            n_batch=BATCH,
+            n_ubatch=BATCH,
+            n_seq_max=deployment.parallel,
+            n_outputs_max=deployment.parallel,
+            n_threads=threads,
+            n_threads_batch=threads,
+            flash_attn_type=self._c.LLAMA_FLASH_ATTN_TYPE_AUTO,
+            type_k=kind,
+            type_v=kind,
+            kv_unified=True,
+            swa_full=False,
+        )
+        context = self._c.llama_init_from_model(self._model, params)
+        if not context:
+            raise self._failed()
+        return context
+
+    def _failed(self) -> EngineFailed:
+        log = self._bindings.log
+        return EngineFailed(log.reason(), out_of_memory=log.out_of_memory)
+
+    def warm_up(self) -> None:
+        """Decode one token, so that the weights are in memory and the first request does not pay for it."""
+        self._c.llama_set_warmup(self._context, True)
+        self.batch.clear()
+        self.batch.add(self.vocabulary.bos or 0, 0, 0)
+        self.decode()
+        self.forget(0)
+        self._c.llama_set_warmup(self._context, False)
+
+    def decode(self) -> str:
+        """Compute the batch. Empty, or why it could not be: the cache is then as before. Raises EngineBroken."""
+        struct = self.batch.struct
+        struct.n_tokens = self.batch.size
+        code = self._c.llama_decode(self._context, struct)
+        if code == 0:
+            return ""
+        if code <= _FATAL:
+            raise EngineBroken(f"llama_decode failed with {code}: {self._bindings.log.reason()}")
+        return "the cache has no room for the batch" if code == 1 else f"llama_decode refused the batch with {code}"
+
+    def forget(self, slot: int) -> None:
+        """Free every cell of `slot`."""
+        self._c.llama_memory_seq_rm(self._memory, slot, -1, -1)
+
+    def chain(self, sampling: Sampling, prompt: Sequence[int], context: int) -> Chain:
+        """The samplers of one request, with the end of its prompt already remembered."""
+        c = self._c
+        chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
+        if sampling.logit_bias:
+            bias = (c.llama_logit_bias * len(sampling.logit_bias))(*sampling.logit_bias.items())
+            c.llama_sampler_chain_add(chain, c.llama_sampler_init_logit_bias(self.vocabulary.size, len(bias), bias))
+        for stage in stages(sampling, context):
+            c.llama_sampler_chain_add(chain, self._sampler(stage))
+        count = remembered(sampling, context)
+        for token in prompt[-count:] if count else ():
+            c.llama_sampler_accept(chain, token)
+        return Chain(c, self._context, chain)
+
+    def _sampler(self, stage: Stage) -> Any:
+        first = (self.vocabulary.size,) if stage.name in ("penalties", "mirostat") else ()
+        return getattr(self._c, f"llama_sampler_init_{stage.name}")(*first, *stage.arguments)
+
+    @property
+    def cells(self) -> int:
+        """The pool's size as llama.cpp made it."""
+        return int(self._c.llama_n_ctx(self._context))
+
+    @property
+    def layers(self) -> int:
+        """Repeating layers of the model."""
+        return int(self._c.llama_model_n_layer(self._model))
+
+    @property
+    def trained_context(self) -> int:
+        """Tokens the model was trained on."""
+        return int(self._c.llama_model_n_ctx_train(self._model))
+
+    @property
+    def size(self) -> int:
+        """Bytes of weights, cells and compute buffers."""
+        return self._bindings.log.size or int(self._c.llama_model_size(self._model))
+
+    def close(self) -> None:
+        """Free the context and the weights."""
+        if self._context:
+            self._c.llama_free(self._context)
+            self._context = None
+        self._c.llama_model_free(self._model)

@@ -1,0 +1,256 @@
+"""The daemon's own options: flags over POWER_* over OLLAMA_* over powerd.yaml over the defaults below.
+
+Nothing here names a model; models live in models.yaml. Unknown keys are errors. Reading powerd.yaml is the daemon's
+work: this module takes its values, the environment and the flags, and touches no file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from powerd.quantities import parse_duration, parse_size
+
+DEFAULT_PORT = 11434
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) and not _is_number(value) else value
+
+
+def _bytes(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _words(value: object) -> object:
+    """A comma list from the environment; a YAML list passes through."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=10**9)]
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(_Section):
+    """Where blobs live."""
+
+    path: Path | None = None  # None = <state>/models
+    read_only: Words | None = None  # None = the Ollama directories found here
+    quota: Bytes | None = None
+
+
+class DeviceSettings(_Section):
+    """What the memory ledger may give out on one device."""
+
+    budget: Bytes | None = None
+
+
+class LogSettings(_Section):
+    """How the daemon speaks."""
+
+    format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, else json
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """Every option of powerd.yaml."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="POWER_", env_nested_delimiter="_", env_nested_max_split=1
+    )
+
+    config: Path | None = None  # powerd.yaml itself; None = the default place
+    models: Path | None = None  # None = models.yaml beside powerd.yaml
+    listen: str = f"127.0.0.1:{DEFAULT_PORT}"
+    socket: Path | None = None
+    state: Path | None = None
+    store: StoreSettings = StoreSettings()
+    devices: Mapping[Literal["cpu"], DeviceSettings] = {}
+    mutations: Literal["local", "keys", "any"] = "local"
+    allowed_hosts: Words = ()
+    allowed_origins: Words = ()
+    drain_timeout: Seconds = 10.0
+    ready_when: Literal["listening", "pinned", "all"] = "listening"
+    max_loaded_models: int = Field(default=0, ge=0, le=10_000)  # 0 = as many as memory takes
+    max_queue: int = Field(default=512, ge=0, le=1_000_000)
+    load_timeout: Seconds = 300.0  # without progress; 0 = no limit
+    offline: bool = False
+    unmanaged: Literal["keep", "hide"] = "keep"
+    allow_empty: bool = False
+    max_delete_fraction: float = Field(default=0.5, ge=0, le=1)
+    keep_generations: int = Field(default=5, ge=1, le=1000)
+    default_model: str = ""
+    log: LogSettings = LogSettings()
+    keep_alive: float = Field(default=300.0)  # seconds; inf = for ever; from OLLAMA_KEEP_ALIVE
+    context_length: int = Field(default=0, ge=0, le=2**31 - 1)  # 0 = auto; from OLLAMA_CONTEXT_LENGTH
+    parallel: int = Field(default=0, ge=0, le=256)  # 0 = auto; from OLLAMA_NUM_PARALLEL
+    kv_cache: Literal["f16", "q8_0", "q4_0"] = "f16"  # from OLLAMA_KV_CACHE_TYPE
+
+    @field_validator("keep_alive", mode="before")
+    @classmethod
+    def _keep_alive(cls, value: object) -> object:
+        seconds = _seconds(math.inf if value == "always" else value)
+        if isinstance(seconds, str):
+            seconds = float(seconds)
+        return math.inf if isinstance(seconds, int | float) and seconds < 0 else seconds
+
+    @field_validator("load_timeout")
+    @classmethod
+    def _no_limit(cls, value: float) -> float:
+        return value or math.inf
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host_port(value)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags arrive as `flags`, OLLAMA_* as `ollama`, the file as `file` in the one init mapping."""
+        assert isinstance(init_settings, InitSettingsSource)
+        layers = init_settings.init_kwargs
+        flags, ollama, file = (
+            InitSettingsSource(settings_cls, init_kwargs=layers.get(name, {})) for name in ("flags", "ollama", "file")
+        )
+        return flags, env_settings, ollama, file
+
+
+#: Keys of the design that this version refuses by name.
+RESERVED = frozenset({"registries", "sources", "pull", "access", "tls"})
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Mapping[str, Any]) -> Settings:
+    """Fold the layers into Settings. POWER_* is read from the process's environment, OLLAMA_* from `environ`.
+
+    Raises pydantic.ValidationError; `explain` turns it into sentences.
+    """
+    layers: dict[str, Any] = {"flags": dict(flags), "ollama": from_ollama(environ), "file": dict(file)}
+    return Settings(**layers)
+
+
+#: OLLAMA_* variables that stand for an option here, by the option's path.
+OLLAMA_VARIABLES: Mapping[str, str] = {
+    "OLLAMA_HOST": "listen",
+    "OLLAMA_MODELS": "store.path",
+    "OLLAMA_KEEP_ALIVE": "keep_alive",
+    "OLLAMA_LOAD_TIMEOUT": "load_timeout",
+    "OLLAMA_CONTEXT_LENGTH": "context_length",
+    "OLLAMA_NUM_PARALLEL": "parallel",
+    "OLLAMA_MAX_LOADED_MODELS": "max_loaded_models",
+    "OLLAMA_MAX_QUEUE": "max_queue",
+    "OLLAMA_KV_CACHE_TYPE": "kv_cache",
+    "OLLAMA_ORIGINS": "allowed_origins",
+    "OLLAMA_DEBUG": "log.level",
+}
+
+
+def from_ollama(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the OLLAMA_* variables say, as a settings layer (contract section 14).
+
+    Values are trimmed of spaces and quotes; an integer that is none counts as not set, as it does for Ollama.
+    """
+    layer: dict[str, Any] = {}
+    for variable, path in OLLAMA_VARIABLES.items():
+        text = environ.get(variable, "").strip().strip("\"'").strip()
+        value = _ollama_value(path, text) if text else None
+        if value is not None:
+            section, dot, key = path.partition(".")
+            layer[section] = {key: value} if dot else value
+    return layer
+
+
+def _ollama_value(path: str, text: str) -> object:
+    if path == "listen":
+        return ollama_host(text)
+    if path == "log.level":
+        return None if text.lower() in {"0", "false", "f"} else "debug"
+    if path == "kv_cache":
+        return text.lower()
+    if path == "load_timeout":
+        return _or_none(lambda: max(0.0, float(text) if _is_number(text) else parse_duration(text)))
+    if path == "keep_alive":
+        return _or_none(lambda: float(text) if _is_number(text) else parse_duration(text))
+    if path in {"context_length", "parallel", "max_loaded_models", "max_queue"}:
+        return _or_none(lambda: max(0, int(text)))
+    return text
+
+
+def _or_none(read: Any) -> Any:
+    try:
+        return read()
+    except ValueError:
+        return None
+
+
+def ollama_host(text: str) -> str:
+    """OLLAMA_HOST's `[scheme://]host[:port][/path]` as `host:port`; a bad port means the default (contract 14)."""
+    _, scheme, rest = text.rpartition("://")
+    rest = rest.partition("/")[0]
+    default = {"http": 80, "https": 443}.get(text.partition("://")[0].lower(), DEFAULT_PORT) if scheme else DEFAULT_PORT
+    host, colon, port = rest.rpartition(":")
+    if not colon or rest.endswith("]"):
+        host, port = rest, str(default)
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        port = str(default)
+    return f"{host or '0.0.0.0'}:{port}"  # noqa: S104 - `:1234` means every interface, as with Ollama
+
+
+def host_port(listen: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[IPv6]:PORT` apart. Raises ValueError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f'"{listen}" is not HOST:PORT; write for example 127.0.0.1:{DEFAULT_PORT}')
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def explain(error: ValidationError) -> list[tuple[str, str]]:
+    """The dotted key and one sentence per problem, with the nearest valid key for an unknown one."""
+    found = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+        found.append((key, _sentence(key, problem["type"], problem["msg"], problem.get("input"))))
+    return found
+
+
+def _sentence(key: str, kind: str, message: str, value: object) -> str:
+    if kind == "extra_forbidden":
+        if key in RESERVED:
+            return f'"{key}" is reserved for a later version and not available yet'
+        near = difflib.get_close_matches(key, _keys(), n=1)
+        return f'unknown key "{key}"' + (f'; did you mean "{near[0]}"?' if near else "")
+    return f'"{key}": {message.removeprefix("Value error, ")} (it is {value!r:.60})'
+
+
+def _keys() -> list[str]:
+    keys: list[str] = []
+    for name, info in Settings.model_fields.items():
+        section = info.default
+        keys += [f"{name}.{key}" for key in type(section).model_fields] if isinstance(section, _Section) else [name]
+    return keys

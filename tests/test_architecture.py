@@ -1,0 +1,165 @@
+"""The house rules that must stay true: layers, sizes, names, and the modules that may touch the outside world."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted(path for path in (ROOT / "powerd").rglob("*.py") if "recipe" not in path.parts)
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+#: What each room may import of powerd, besides itself. Everything may import the package itself (`powerd.__version__`).
+GROUND = {"errors"}
+FLOOR = GROUND | {"protocol", "options", "names", "digest", "quantities", "settings", "paths", "metrics", "log"}
+TEXTS = {"catalog", "prompt"}
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "digest": set(),
+    "names": set(),
+    "quantities": set(),
+    "metrics": set(),
+    "log": set(),
+    "protocol": GROUND,
+    "options": GROUND | {"protocol"},
+    "settings": {"quantities"},
+    "paths": {"settings"},
+    "catalog": FLOOR,
+    "prompt": FLOOR,
+    "demo": set(),
+    "docs": set(),
+    "store": FLOOR | TEXTS,
+    "sources": FLOOR | TEXTS | {"store"},
+    "fleet": FLOOR | TEXTS,
+    "reconcile": FLOOR | TEXTS | {"store", "sources", "fleet"},
+    "api": FLOOR | TEXTS | {"store", "sources", "fleet", "reconcile"},
+    "control": FLOOR | TEXTS | {"store", "sources", "fleet", "reconcile"},
+    "listeners": FLOOR,
+    "config": FLOOR | TEXTS,
+    "daemon": FLOOR | TEXTS | {"store", "sources", "fleet", "reconcile", "api", "control", "listeners", "config"},
+    "__main__": {"daemon"},
+    "runner": {"protocol", "log", "errors"},
+    "render": {"prompt", "protocol", "log", "errors"},
+    "ctl": {"control.schema"},
+}
+BANNED = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc", "manager", "service", "services"}
+PURE = (
+    "catalog/",
+    "prompt/",
+    "names.py",
+    "digest.py",
+    "protocol.py",
+    "options.py",
+    "quantities.py",
+    "paths.py",
+    "fleet/state.py",
+    "fleet/budget.py",
+    "runner/scheduler.py",
+    "runner/text.py",
+    "reconcile/step.py",
+    "reconcile/conditions.py",
+    "api/ollama/schema.py",
+    "api/ollama/translate.py",
+    "api/openai/schema.py",
+    "api/openai/translate.py",
+)
+OUTSIDE = {"asyncio", "socket", "subprocess", "time", "threading", "httpx", "os", "shutil", "tempfile", "random"}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT / "powerd").parts
+    return parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            if node.module == "powerd":
+                yield from (f"powerd.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_point_down(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        assert not list(imports(path))
+        return
+    for module in imports(path):
+        if not module.startswith("powerd."):
+            continue
+        target = module.removeprefix("powerd.")
+        if target == "__version__" or target.split(".")[0] == here:
+            continue
+        allowed = ROOMS[here]
+        assert target in allowed or target.split(".")[0] in allowed, f"{path.name} imports {module}"
+
+
+def test_dialects_are_blind_to_each_other() -> None:
+    for dialect, other in (("ollama", "openai"), ("openai", "ollama")):
+        for path in (ROOT / "powerd/api" / dialect).glob("*.py"):
+            assert not [module for module in imports(path) if module.startswith(f"powerd.api.{other}")], path
+
+
+def test_only_runner_llama_imports_the_engine() -> None:
+    users = {str(path.relative_to(ROOT)) for path in MODULES if any(m.split(".")[0] == "llama_cpp" for m in imports(path))}
+    assert users == {"powerd/runner/llama.py"}
+
+
+@pytest.mark.parametrize("path", MODULES + TESTS, ids=str)
+def test_size(path: Path) -> None:
+    limit = 600 if path.is_relative_to(ROOT / "tests") else 400
+    assert len(path.read_text().splitlines()) <= limit
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_functions_are_short(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 60, f"{node.name} has {length} lines"
+
+
+def test_no_module_or_class_has_a_name_that_means_nothing() -> None:
+    for path in MODULES:
+        assert path.stem not in BANNED, path
+        assert path.parent.name not in BANNED, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                words = {word.lower() for word in re.findall(r"[A-Z][a-z]*", node.name)}
+                assert not words & BANNED, f"{path}: {node.name}"
+
+
+def test_packages_have_a_charter_and_export_nothing() -> None:
+    for path in MODULES:
+        if path.name == "__init__.py" and path.parent != ROOT / "powerd":
+            tree = ast.parse(path.read_text())
+            assert ast.get_docstring(tree), path
+            assert len(tree.body) == 1, f"{path} exports something"
+
+
+def test_pure_modules_touch_nothing() -> None:
+    for path in MODULES:
+        relative = str(path.relative_to(ROOT / "powerd"))
+        if relative.startswith(PURE):
+            touched = {module.split(".")[0] for module in imports(path)} & OUTSIDE
+            assert not touched, f"{relative} imports {touched}"
+
+
+def test_no_unsafe_deserialiser() -> None:
+    for path in MODULES:
+        text = path.read_text()
+        assert not re.search(r"\b(pickle|marshal|shelve)\b|yaml\.load\(|torch\.load", text), path
+
+
+def test_every_module_says_what_it_is() -> None:
+    for path in MODULES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
