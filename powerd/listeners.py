@@ -38,11 +38,13 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     """A listening TCP socket, exclusively ours. Raises CannotListen."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
+        with contextlib.ExitStack() as undo:
+            listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            undo.pop_all()
     except OSError as error:
         reason = error.strerror or str(error)
         raise CannotListen(
@@ -60,25 +62,21 @@ def bind_unix(path: Path) -> socket.socket:
     """
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise CannotListen(f"control socket path is longer than {MAX_SOCKET_PATH} bytes: {path}; choose one with --socket")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o750, parents=True)
             path.parent.chmod(0o750)
         _clear_stale(path)
-        mask = os.umask(0o117)
-        try:
+        with contextlib.ExitStack() as undo:
+            listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            mask = os.umask(0o117)
+            undo.callback(os.umask, mask)
             listener.bind(str(path))
-        finally:
+            listener.listen(BACKLOG)
             os.umask(mask)
-        path.chmod(0o660)
-        listener.listen(BACKLOG)
+            undo.pop_all()
     except OSError as error:
-        listener.close()
         raise CannotListen(f"cannot make the control socket {path}: {error.strerror}") from error
-    except CannotListen:
-        listener.close()
-        raise
     listener.setblocking(False)
     return listener
 
@@ -100,7 +98,7 @@ def _clear_stale(path: Path) -> None:
     raise CannotListen(f"another powerd already answers on {path}")
 
 
-class _Embedded(Server):  # type: ignore[misc]  # granian ships no types for its servers
+class _Embedded(Server):
     """A Granian server on a listening socket it is given, and closes when it stops."""
 
     def __init__(self, listener: socket.socket, **options: Any) -> None:
@@ -109,9 +107,9 @@ class _Embedded(Server):  # type: ignore[misc]  # granian ships no types for its
 
     def _init_shared_socket(self) -> None:
         uds = self._listener.family == socket.AF_UNIX
-        self._sfd = self._listener.detach()
-        self._shd = SocketHolder(self._sfd, uds, BACKLOG)
-        self._ssp = None
+        descriptor = self._listener.detach()
+        holder: Any = SocketHolder  # its stub lacks the arguments
+        self.__dict__.update(_sfd=descriptor, _shd=holder(descriptor, uds, BACKLOG), _ssp=None)
 
 
 class Listener:
@@ -144,6 +142,6 @@ class Listener:
         if self._task is None:
             self._socket.close()
             return
-        self._server.stop()
+        self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(self._task, timeout)

@@ -119,11 +119,7 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _scalar(name: str, option: Option, value: Any) -> Any:
     kind = option.kind
-    if kind is bool:
-        ok = isinstance(value, bool)
-    else:
-        ok = isinstance(value, int | float) and not isinstance(value, bool)
-    if not ok:
+    if not isinstance(value, bool if kind is bool else int | float) or (kind is not bool and isinstance(value, bool)):
         raise BadRequest(f'option "{name}" must be of type {_TYPE_TEXT[kind]}', f"options.{name}")
     if kind is bool:
         return value
@@ -151,7 +147,11 @@ def _stops(value: Any) -> tuple[str, ...]:
         raise BadRequest('option "stop" must be of type array', "options.stop")
     if not all(isinstance(item, str) for item in value):
         raise BadRequest('option "stop" must be of an array of strings', "options.stop")
-    if len(value) > MAX_STOPS or any(len(item.encode()) > MAX_STOP_BYTES for item in value):
+    try:
+        longest = max((len(item.encode()) for item in value), default=0)
+    except UnicodeEncodeError:
+        raise BadRequest('option "stop" holds a lone surrogate, which is not a character', "options.stop") from None
+    if len(value) > MAX_STOPS or longest > MAX_STOP_BYTES:
         raise BadRequest(
             f'option "stop" takes at most {MAX_STOPS} strings of {MAX_STOP_BYTES} bytes each', "options.stop"
         )

@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"daemon"},
     "runner": {"protocol", "log", "errors"},
     "render": {"prompt", "protocol", "log", "errors"},
-    "ctl": {"control.schema"},
+    "ctl": {"control.schema", "quantities"},
 }
 BANNED = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc", "manager", "service", "services"}
 PURE = (

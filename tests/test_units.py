@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from powerd.paths import config_directory
 from powerd.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +100,8 @@ def test_the_unit_agrees_with_itself_about_where_things_are() -> None:
     assert start[0] == "/usr/local/bin/powerd"
     assert start[start.index("--socket") + 1] == f"/run/{service['RuntimeDirectory'][0]}/control.sock"
     assert start[start.index("--state") + 1] == f"/var/lib/{service['StateDirectory'][0]}"
-    assert Path(start[start.index("--config") + 1]).parent == Path("/etc") / service["ConfigurationDirectory"][0]
+    environ = dict(line.split("=", 1) for line in service["Environment"])
+    assert config_directory(1000, environ, Path("/nowhere")) == Path("/etc") / service["ConfigurationDirectory"][0]
     assert reload[0] == "/usr/local/bin/powerctl"
     assert reload[1:] == ["--socket", start[start.index("--socket") + 1], "apply", "--wait"]
 
@@ -133,6 +135,8 @@ def launchd_faults(job: dict[str, Any]) -> list[str]:
         for key, value in job.get(limits, {}).items():
             if key not in LIMIT_KEYS or type(value) is not int:
                 faults.append(f"{limits}.{key}: unknown or of the wrong type")
+    if not all(isinstance(value, str) for value in job.get("EnvironmentVariables", {}).values()):
+        faults.append("EnvironmentVariables: not all strings")
     if job.get("ProcessType", "Standard") not in {"Background", "Standard", "Adaptive", "Interactive"}:
         faults.append("ProcessType: unknown")
     return faults
@@ -164,4 +168,5 @@ def test_the_plist_starts_at_boot_and_again_after_a_failure_and_is_named_for_its
     assert job["RunAtLoad"] is True
     assert job["KeepAlive"] == {"SuccessfulExit": False}
     assert job["ProgramArguments"][0] == "/usr/local/bin/powerd"
+    assert config_directory(1000, job["EnvironmentVariables"], Path("/nowhere")) == Path("/etc/power")
     assert job["Umask"] == 0o077

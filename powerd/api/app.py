@@ -10,18 +10,21 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive as LitestarReceive
 from litestar.types import Scope as LitestarScope
 from litestar.types import Send as LitestarSend
 
 from powerd import metrics
-from powerd.api import auth, ollama, openai, ops
+from powerd.api import auth, ops
 from powerd.api.auth import Access
 from powerd.api.call import Call, Dialect, Receive, Route, Scope, Send
 from powerd.api.context import ApiContext
@@ -48,10 +51,11 @@ def build_app(context: ApiContext, access: Access | None, routes: Sequence[Route
     app = cast(
         AsgiApp,
         Litestar(
-            [*(_endpoint(route) for route in routes), _endpoint(_FALLBACK)],
+            [_endpoint(route) for route in routes],
             openapi_config=None,
             logging_config=None,
             request_max_body_size=None,
+            exception_handlers={HTTPException: _no_page},
         ),
     )
 
@@ -61,9 +65,12 @@ def build_app(context: ApiContext, access: Access | None, routes: Sequence[Route
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
         else:
-            call = Call(context, access, scope, receive, send, _request_id(scope), _dialect_of(scope["path"]))
+            path = scope["path"]
+            call = Call(context, access, scope, receive, send, _request_id(scope), _dialect_of(path), path)
             scope[_CALL] = call
-            await _logged(call, lambda: app(scope, receive, send))
+            with _recorded(call):
+                if await _admitted(call):
+                    await app(scope, receive, send)
 
     return entrance
 
@@ -71,63 +78,69 @@ def build_app(context: ApiContext, access: Access | None, routes: Sequence[Route
 # ---------------------------------------------------------------- around every request
 
 
-async def _logged(call: Call, serve: Callable[[], Awaitable[None]]) -> None:
-    log = _log.bind(request=call.id, method=call.method, path=call.path[:200])
-    log.debug("request")
+@contextmanager
+def _recorded(call: Call) -> Iterator[None]:
+    """Log and count the request, however it ends."""
+    log = _log.bind(request=call.id)
+    log.debug("asked", method=call.method, path=call.path[:200])
     try:
-        await _answered(call, serve, log)
+        yield
     finally:
         seconds = (time.monotonic_ns() - call.started) / 1e9
-        status = str(call.status or 499)
-        metrics.REQUESTS.labels(call.dialect.name, call.route, status).inc()
+        status = call.status or 499
+        metrics.REQUESTS.labels(call.dialect.name, call.route, str(status)).inc()
         metrics.REQUEST_SECONDS.labels(call.dialect.name, call.route).observe(seconds)
         log.info(
             "answered",
             dialect=call.dialect.name,
+            method=call.method,
             route=call.route,
             model=call.model,
-            status=int(status),
+            status=status,
             seconds=round(seconds, 4),
             prompt_tokens=call.prompt_tokens,
             output_tokens=call.output_tokens,
-            **({"failure": call.failure.message} if call.failure else {}),
+            failure=call.failure.message if call.failure else "",
         )
 
 
-async def _answered(call: Call, serve: Callable[[], Awaitable[None]], log: structlog.typing.FilteringBoundLogger) -> None:
-    """Serve; whatever goes wrong becomes an answer in the dialect's shape, and never a traceback to the client."""
+async def _answering(call: Call, work: Awaitable[None]) -> None:
+    """Await `work`; whatever goes wrong becomes an answer in the dialect's shape, never a traceback to the client."""
     try:
         try:
-            if not _guard(call):
-                await call.answer(b"", "text/plain", 204)
-                return
-            await serve()
+            await work
         except Cancelled as error:
-            call.failure = error
+            call.failure = error  # nobody is there to read an answer
         except (PowerError, Refusal) as error:
             await call.fail(error)
     except Exception:
-        log.exception("a request failed unexpectedly")
+        _log.exception("a request failed unexpectedly", request=call.id, route=call.route)
         if not call.status:
             await call.fail(Refusal(503, f"internal error; see the log under request id {call.id}"))
 
 
-def _guard(call: Call) -> bool:
-    """Apply the listener's rules; False for an OPTIONS that needs no more than its headers. Raises what is refused."""
-    sizes = [len(name) + len(value) for name, value in call.scope["headers"]]
-    if len(sizes) > MAX_HEADERS or sum(sizes) > MAX_HEADER_BYTES:
+async def _admitted(call: Call) -> bool:
+    """Whether the request may go on to its route; if not, it has been answered."""
+    await _answering(call, _guard(call))
+    return not call.status
+
+
+async def _guard(call: Call) -> None:
+    """Apply the listener's rules. Raises what is refused."""
+    headers = call.scope["headers"]
+    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
         raise Refusal(431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
-    if len(call.scope.get("raw_path") or call.path) + len(call.scope.get("query_string", b"")) > MAX_TARGET:
+    if len(call.path) + len(call.scope.get("query_string", b"")) > MAX_TARGET:
         raise Refusal(414, f"the request's target is longer than {MAX_TARGET} bytes")
     if call.access is not None:
-        auth.check_host(call.scope["headers"], call.access)
-        call.headers |= auth.check_origin(call.scope["headers"], call.access)
+        auth.check_host(headers, call.access)
+        call.headers |= auth.check_origin(headers, call.access)
         if call.method == "OPTIONS":
             call.headers |= auth.preflight()
-            return False
+            await call.answer(b"", "text/plain", 204)
+            return
     if "//" in call.path:
-        raise Refusal(404, _NO_PAGE)
-    return True
+        raise Refusal.no_page()
 
 
 def _request_id(scope: Scope) -> str:
@@ -141,26 +154,38 @@ def _dialect_of(path: str) -> Dialect:
 
 # ---------------------------------------------------------------- one route
 
-_NO_PAGE = "404 page not found"
-
 
 def _endpoint(route: Route) -> ASGIRouteHandler:
     """Litestar's handler for a route."""
 
     @asgi(route.path, is_mount=route.below, copy_scope=False)
     async def endpoint(scope: LitestarScope, receive: LitestarReceive, send: LitestarSend) -> None:
-        await _serve(cast(Scope, scope)[_CALL], route)
+        call = cast(Scope, scope)[_CALL]
+        await _answering(call, _serve(call, route))
 
     return endpoint
 
 
 async def _serve(call: Call, route: Route) -> None:
+    if call.path.removeprefix(route.path)[:1] not in {"", "/"}:
+        raise Refusal.no_page()  # Litestar's mounts match `/v1/modelsx` too
     call.route, call.dialect = route.path, route.dialect
     call.limit = call.context.inference_body if route.inference else call.context.other_body
     handler = route.methods.get(call.method)
     if handler is None:
-        raise Refusal(405, "405 method not allowed", {"Allow": route.allowed()})
+        raise Refusal(405, "405 method not allowed", {"Allow": ", ".join(route.methods)}, plain=True)
     if route.manages and call.access is not None:
         client = call.scope.get("client")
         auth.check_management(client[0] if client else None, call.access)
     await handler(call)
+
+
+def _no_page(request: Request[object, object, State], _error: HTTPException) -> Response[bytes]:
+    """Litestar found no route."""
+    call: Call = cast(Scope, request.scope)[_CALL]
+    call.failure = Refusal.no_page()
+    call.status = call.failure.status
+    headers = {"X-Request-Id": call.id, **call.headers}
+    return Response(
+        call.failure.message.encode(), media_type="text/plain; charset=utf-8", status_code=404, headers=headers
+    )

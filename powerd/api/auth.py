@@ -20,28 +20,22 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _ALWAYS_HOSTS = ("localhost", "host.docker.internal", "host.containers.internal")
 _ALWAYS_ORIGINS = (
-    *(f"{scheme}://{host}{port}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "0.0.0.0")
-      for port in ("", ":*")),
+    *(f"{scheme}://{host}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "0.0.0.0")),  # noqa: S104 - a page's origin, not an address to bind
+    *(f"{scheme}://{host}:*" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "0.0.0.0")),  # noqa: S104 - the same
     "app://*",
     "file://*",
     "tauri://*",
     "vscode-webview://*",
     "vscode-file://*",
-)  # fmt: skip
+)
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{1,5})?", re.ASCII)
 
 ALLOWED_METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
-ALLOWED_HEADERS = ",".join(
-    (
-        "Authorization,Content-Type,User-Agent,Accept,X-Requested-With,OpenAI-Beta",
-        *(
-            f"x-stainless-{part}"
-            for part in (
-                "arch,async,custom-poll-interval,helper-method,lang,os,package-version,poll-helper,retry-count,"
-                "runtime,runtime-version,timeout"
-            ).split(",")
-        ),
-    )
+ALLOWED_HEADERS = (
+    "Authorization,Content-Type,User-Agent,Accept,X-Requested-With,OpenAI-Beta,"
+    "x-stainless-arch,x-stainless-async,x-stainless-custom-poll-interval,x-stainless-helper-method,x-stainless-lang,"
+    "x-stainless-os,x-stainless-package-version,x-stainless-poll-helper,x-stainless-retry-count,x-stainless-runtime,"
+    "x-stainless-runtime-version,x-stainless-timeout"
 )
 
 

@@ -11,15 +11,20 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from powerd.api.auth import Access
 from powerd.api.context import ApiContext
 from powerd.api.status import Refusal, headers_of, status_of
-from powerd.errors import Cancelled, PowerError, TooLarge
+from powerd.api.strict import Request, decode
+from powerd.errors import BadRequest, Cancelled, PowerError, TooLarge
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+#: A body of this many bytes takes long enough to decode that others would notice.
+LARGE = 256 << 10
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 
@@ -30,6 +35,7 @@ class Dialect:
 
     name: str
     json_type: str
+    empty_body: str  # what a missing body is answered with
     error: Callable[[PowerError | Refusal], bytes]  # the whole body
 
 
@@ -44,6 +50,7 @@ class Call:
     send: Send
     id: str
     dialect: Dialect
+    path: str  # as sent, percent-decoded by the server
     route: str = "unknown"
     headers: dict[str, str] = field(default_factory=dict)  # go out with the answer
     started: int = field(default_factory=time.monotonic_ns)
@@ -60,9 +67,9 @@ class Call:
         return str(self.scope["method"])
 
     @property
-    def path(self) -> str:
-        """The path as sent, percent-decoded by the server."""
-        return str(self.scope["path"])
+    def below(self) -> str:
+        """What follows the route's own path, without slashes around it."""
+        return self.path.removeprefix(self.route).strip("/")
 
     def header(self, name: bytes) -> str:
         """A request header's first value, or an empty string; `name` in lower case."""
@@ -71,16 +78,27 @@ class Call:
     # ------------------------------------------------------------ reading
 
     async def body(self) -> bytes:
-        """The whole body. Raises TooLarge, Refusal(408) past the deadline and Cancelled when the client has gone."""
+        """The whole body.
+
+        Raises BadRequest for none, TooLarge, Refusal(408) past the deadline, Cancelled when the client has gone.
+        """
         self._refuse_encodings()
         length = self.header(b"content-length")
         if length.isascii() and length.isdigit() and int(length[:18]) > self.limit:
             raise self._too_large()
         try:
             async with asyncio.timeout(self.context.body_seconds):
-                return await self._read()
+                body = await self._read()
         except TimeoutError:
             raise Refusal(408, f"the body did not arrive within {self.context.body_seconds:g} s") from None
+        if not body:
+            raise BadRequest(self.dialect.empty_body)
+        return body
+
+    async def decoded(self, schema: type[Request]) -> Request:
+        """The body as a `schema`; a large one is decoded beside the event loop. Raises as `body` and `decode` do."""
+        body = await self.body()
+        return decode(schema, body) if len(body) < LARGE else await asyncio.to_thread(decode, schema, body)
 
     async def _read(self) -> bytes:
         pieces: list[bytes] = []
@@ -115,15 +133,22 @@ class Call:
 
     async def answer(self, body: bytes, content_type: str | None = None, status: int = 200) -> None:
         """Send a complete answer."""
-        self.headers["Content-Length"] = str(len(body))
+        if status != 204:
+            self.headers["Content-Length"] = str(len(body))
         await self.start(status, content_type or self.dialect.json_type)
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def json(self, value: object, status: int = 200) -> None:
+        """Send a value as JSON."""
+        await self.answer(msgspec.json.encode(value), status=status)
 
     async def fail(self, error: PowerError | Refusal) -> None:
         """Send a failure in the dialect's shape; nothing may have been sent before."""
         self.failure = error
         self.headers |= headers_of(error)
-        await self.answer(self.dialect.error(error), status=status_of(error))
+        plain = isinstance(error, Refusal) and error.plain
+        body = error.message.encode() if plain else self.dialect.error(error)
+        await self.answer(body, "text/plain; charset=utf-8" if plain else None, status_of(error))
 
     async def start(self, status: int, content_type: str) -> None:
         """Send the head of the answer."""
@@ -189,8 +214,11 @@ class Route:
     manages: bool = False  # changes models: needs the right to
     below: bool = False  # also answers every path below it
 
-    def allowed(self) -> str:
-        """The `Allow` header."""
-        return ", ".join(self.methods)
 
+def not_yet(what: str) -> Handler:
+    """A handler for a route of the contract that this version does not have."""
 
+    async def refuse(_call: Call) -> None:
+        raise Refusal(501, f"{what} is not available in this version of powerd")
+
+    return refuse

@@ -7,45 +7,26 @@ shrunk or ignored in silence.
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 
 from powerd import errors, metrics
+from powerd.api.ask import Ask, packed
 from powerd.api.context import ApiContext
 from powerd.errors import BadRequest, Busy, PowerError, RunnerDied, TooLarge, Unsupported
-from powerd.fleet.fleet import Lease, Stream
+from powerd.fleet.lease import Lease
+from powerd.fleet.process import Stream
 from powerd.fleet.terms import Reason, Unload, Want
 from powerd.options import Options, merge
 from powerd.protocol import Failed, Finished, Generate, Message, Row
 from powerd.reconcile.offer import Offer
 
 MAX_ANSWER = 16 << 20  # bytes of text an answer that is not streamed may hold
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a client wants of a model, in the same words for every dialect."""
-
-    model: str  # as sent
-    messages: tuple[Message, ...] = ()
-    system: str = ""  # instead of the model's own
-    raw: str | None = None  # the finished prompt: no template, no messages
-    with_stored: bool = True  # the model's own messages come first
-    prefix: tuple[int, ...] = ()  # token ids before the prompt
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
-    keep_alive: float | None = None  # seconds; inf = for ever
-    think: bool | None = None
-    needs: tuple[str, ...] = ()  # capabilities, contract section 9
-    verb: str = "chat"  # what an embedding model is told it does not support
-    want_tokens: bool = False
 
 
 @dataclass(slots=True)
@@ -120,13 +101,12 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
     options, notes = merged(ask, offer)
     prompt = await rendered(context, ask, offer, notes)
     frame = _frame(ask, offer, options, prompt, request_id)
-    before = time.monotonic_ns()
     async with await context.fleet.lease(_want(ask, offer, options, request_id)) as lease:
-        notes |= _context_note(options, lease)
+        notes |= _lease_notes(options, lease)
         frame.context = min(options.num_ctx or 0, lease.context)
         if 0 < frame.context < lease.context:
             frame.context_source = "`num_ctx` of the request"
-        yield Answer(offer, time.monotonic_ns() - before, notes, lease.submit(frame), started)
+        yield Answer(offer, lease.load_ns, notes, lease.submit(frame), started)
 
 
 async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, dict[str, str]]:
@@ -134,7 +114,7 @@ async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, d
     offer = find(context, ask)
     options, notes = merged(ask, offer)
     async with await context.fleet.lease(_want(ask, offer, options, request_id)) as lease:
-        notes |= _context_note(options, lease)
+        notes |= _lease_notes(options, lease)
     return offer, notes
 
 
@@ -172,12 +152,7 @@ def _lacking(model: str, offer: Offer, need: str) -> str:
 def merged(ask: Ask, offer: Offer) -> tuple[Options, dict[str, str]]:
     """The model's parameters under the request's options, and what of these had no effect. Raises BadRequest."""
     options = merge(offer.parameters, ask.options)
-    notes: dict[str, str] = {}
-    if options.unused:
-        notes["X-Powerd-Ignored"] = ", ".join(options.unused)
-    if ask.keep_alive is not None and offer.pinned:
-        notes["X-Powerd-Keep-Alive"] = "ignored (declared `keep_alive: always`)"
-    return options, notes
+    return options, {"X-Powerd-Ignored": ", ".join(options.unused)} if options.unused else {}
 
 
 def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
@@ -192,10 +167,13 @@ def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
     )
 
 
-def _context_note(options: Options, lease: Lease) -> dict[str, str]:
-    if options.num_ctx is None or options.num_ctx <= lease.context:
-        return {}
-    return {"X-Powerd-Context": f"{lease.context} (declared; {options.num_ctx} was asked)"}
+def _lease_notes(options: Options, lease: Lease) -> dict[str, str]:
+    notes: dict[str, str] = {}
+    if options.num_ctx is not None and options.num_ctx > lease.context:
+        notes["X-Powerd-Context"] = f"{lease.context} (declared; {options.num_ctx} was asked)"
+    if lease.keep_alive_ignored:
+        notes["X-Powerd-Keep-Alive"] = "ignored (models.yaml declares that the model stays loaded)"
+    return notes
 
 
 # ---------------------------------------------------------------- the prompt
@@ -254,7 +232,9 @@ def _left_open(text: str, content: str) -> str:
         at = text.rfind(part)
         if part and at >= 0:
             return text[: at + len(part)]
-    raise BadRequest("the model's template does not show the last assistant message, so it cannot be continued", "messages")
+    raise BadRequest(
+        "the model's template does not show the last assistant message, so it cannot be continued", "messages"
+    )
 
 
 def _frame(ask: Ask, offer: Offer, options: Options, prompt: str, request_id: str) -> Generate:
@@ -277,18 +257,6 @@ def _frame(ask: Ask, offer: Offer, options: Options, prompt: str, request_id: st
         want_tokens=ask.want_tokens,
         request_id=request_id,
     )
-
-
-def packed(tokens: tuple[int, ...], vocab: int) -> bytes:
-    """Token ids as little-endian int32. Raises BadRequest for one that is not in the vocabulary."""
-    if any(not 0 <= token < vocab for token in tokens):
-        raise BadRequest(f"context: token ids of this model run from 0 to {vocab - 1}", "context")
-    return struct.pack(f"<{len(tokens)}i", *tokens)
-
-
-def unpacked(tokens: bytes) -> list[int]:
-    """The token ids of a Finished frame."""
-    return list(struct.unpack(f"<{len(tokens) // 4}i", tokens))
 
 
 # ---------------------------------------------------------------- failures

@@ -32,13 +32,24 @@ STATUS: Mapping[type[errors.PowerError], int] = MappingProxyType(
 
 
 class Refusal(Exception):
-    """HTTP itself was used wrongly; there is a status and a text, and no failure of ours behind it."""
+    """HTTP itself was used wrongly; there is a status and a text, and no failure of ours behind it.
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+    `plain` ones are answered as bare text in every dialect, as Ollama's router does.
+    """
+
+    def __init__(
+        self, status: int, message: str, headers: Mapping[str, str] = MappingProxyType({}), *, plain: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers
+        self.plain = plain
+
+    @classmethod
+    def no_page(cls) -> Refusal:
+        """There is nothing at this path."""
+        return cls(404, "404 page not found", plain=True)
 
 
 def status_of(error: errors.PowerError | Refusal) -> int:

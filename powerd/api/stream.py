@@ -7,22 +7,13 @@ stream's last, visible line, and nothing follows it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from powerd.api import inference
+from powerd.api.ask import Ask, Timing
 from powerd.api.call import Call
 from powerd.errors import Cancelled, PowerError
 from powerd.protocol import Finished
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The clock's readings at the end of an answer, in nanoseconds."""
-
-    now: int  # since the epoch
-    total: int  # since the request
-    load: int  # until the runner was ready
 
 
 class Framing(Protocol):
@@ -43,12 +34,12 @@ class Framing(Protocol):
         """The answer that is not streamed."""
 
 
-async def reply(call: Call, ask: inference.Ask, framing: Framing, *, stream: bool) -> None:
+async def reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> None:
     """Generate and send, until the end, a failure or the client's leave."""
     await call.while_connected(_reply(call, ask, framing, stream=stream))
 
 
-async def _reply(call: Call, ask: inference.Ask, framing: Framing, *, stream: bool) -> None:
+async def _reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> None:
     try:
         async with inference.opened(call.context, ask, call.id, call.started) as answer:
             call.model = answer.offer.name.display

@@ -17,7 +17,9 @@ import msgspec
 from powerd.errors import BadRequest
 
 MAX_DEPTH = 64
-MAX_VALUES = 1_000_000
+MAX_VALUES = 500_000
+MAX_STRINGS = 200_000
+MAX_CONTAINERS = 50_000  # arrays and objects
 MAX_KEYS = 10_000
 MAX_KEY_LENGTH = 4096
 
@@ -25,9 +27,16 @@ Request = TypeVar("Request", bound=msgspec.Struct)
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NOT_SQUARE = bytes(code for code in range(256) if code not in b"[]")
+_NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 _EXPECTED = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?", re.DOTALL)
-_JSON_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "dict": "object"}
+_JSON_NAMES = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "list": "array",
+    "dict": "object",
+}
 _TYPE = re.compile(r"`(\w+)`")
 
 
@@ -68,12 +77,14 @@ def loads(body: bytes) -> Any:
 
 
 def check_shape(body: bytes) -> None:
-    """Bound nesting and the number of values before anything is built. Linear, in C throughout. Raises BadRequest."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and body.count(b",") < MAX_VALUES:
+    """Bound nesting and size before anything is built. Linear, in C throughout. Raises BadRequest."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and body.count(b",") < MAX_STRINGS:
         return
     outside = _outside_strings(body)
-    brackets = outside.translate(_TO_SQUARE, _NOT_SQUARE)
-    if outside.count(b",") + len(brackets) > MAX_VALUES:
+    brackets = outside.translate(_TO_SQUARE, _NO_BRACKETS)
+    if len(brackets) > 2 * MAX_CONTAINERS:
+        raise BadRequest(f"invalid JSON: more than {MAX_CONTAINERS} arrays and objects")
+    if outside.count(b",") > MAX_VALUES:
         raise BadRequest(f"invalid JSON: more than {MAX_VALUES} values")
     for _ in range(MAX_DEPTH):
         if not brackets:
@@ -84,9 +95,11 @@ def check_shape(body: bytes) -> None:
 
 
 def _outside_strings(body: bytes) -> bytes:
-    """What is left of a JSON text when its strings are taken out."""
+    """What is left of a JSON text when its strings are taken out. Raises BadRequest for too many."""
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if body.count(b'"') > 2 * MAX_STRINGS:
+        raise BadRequest(f"invalid JSON: more than {MAX_STRINGS} strings")
     return b"".join(body.split(b'"')[::2])
 
 
@@ -96,7 +109,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise BadRequest(f'invalid JSON: the key "{twice[:80]}" stands twice in one object', twice[:80])
-    if len(members) > MAX_KEYS or any(len(key) > MAX_KEY_LENGTH for key in members):
+    if len(members) > MAX_KEYS or max(map(len, members), default=0) > MAX_KEY_LENGTH:
         raise BadRequest(f"invalid JSON: an object holds at most {MAX_KEYS} keys of {MAX_KEY_LENGTH} characters")
     return members
 
@@ -129,7 +142,7 @@ def _with_known_keys(schema: type[msgspec.Struct], value: dict[str, Any]) -> dic
 
 
 def _refusal(text: str) -> BadRequest:
-    """msgspec's ``Expected `int`, got `str` - at `$.seed` `` in JSON's words, with the field first."""
+    """A message like ``Expected `int`, got `str` - at `$.seed` `` in JSON's words, the field first."""
     match = _EXPECTED.fullmatch(text)
     what, path = (match["what"], match["path"] or "") if match else (text, "")
     words = _TYPE.sub(lambda name: _JSON_NAMES.get(name[1], name[1]), what)

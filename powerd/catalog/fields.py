@@ -16,7 +16,7 @@ from powerd.catalog.loader import Node
 from powerd.catalog.sampling import parameters
 from powerd.catalog.spec import Adapter
 from powerd.catalog.template import template
-from powerd.catalog.values import Reader, Reading, choice, flag, items, mapping, text, whole_number
+from powerd.catalog.values import Reader, Reading, choice, flag, items, mapping, text, whole_number, words
 
 API_VERSION = "powerd/v1"
 
@@ -46,7 +46,7 @@ class Field:
 
 
 def _messages(node: Node, reading: Reading) -> tuple[tuple[str, str], ...]:
-    roles = choice({role: role for role in ("system", "user", "assistant")})
+    roles = words("system", "user", "assistant")
     one = mapping({"role": roles, "content": text}, required=("role", "content"))
     return tuple((each.get("role"), each.get("content")) for each in items(one)(node, reading))
 
@@ -62,6 +62,9 @@ def _draft(node: Node, reading: Reading) -> str | None:
 
 
 _MAX = 2**31 - 1
+_THINK: Mapping[str | bool, bool | str | None] = MappingProxyType(
+    {"auto": None, True: True, False: False, "low": "low", "medium": "medium", "high": "high", "max": "max"}
+)
 _SOURCE = "An Ollama name, `hf.co/user/repo`, an `https://` address, a file path, a Modelfile or `builtin:demo`"
 
 _RESERVED = (
@@ -106,8 +109,8 @@ _AVAILABLE = (
         "loaded, available, absent",
         "available",
         "live",
-        "`loaded` is kept in memory while it fits, `available` is loaded on demand, `absent` is removed.",
-        choice({state: state for state in ("loaded", "available", "absent")}),
+        "Whether it is kept in memory while it fits (`loaded`), loaded on demand (`available`) or removed (`absent`).",
+        words("loaded", "available", "absent"),
     ),
     Field(
         "gpu_layers",
@@ -139,7 +142,7 @@ _AVAILABLE = (
         "f16",
         "reload",
         "The type of the attention cache's cells; smaller types halve or quarter its memory.",
-        choice({cell: cell for cell in ("f16", "q8_0", "q4_0")}),
+        words("f16", "q8_0", "q4_0"),
     ),
     Field(
         "keep_alive",
@@ -172,7 +175,7 @@ _AVAILABLE = (
         "dialect",
         "live",
         "What is done with a prompt that does not fit: `dialect` cuts it on Ollama's routes and says so, else refuses.",
-        choice({way: way for way in ("dialect", "reject", "truncate", "shift")}),
+        words("dialect", "reject", "truncate", "shift"),
         not_yet="`overflow: truncate` and `overflow: shift` are not available yet",
         asks_it=lambda value: value in {"truncate", "shift"},
     ),
@@ -190,9 +193,7 @@ _AVAILABLE = (
         "auto",
         "live",
         "Whether and how much the model thinks when the request is silent.",
-        choice(
-            {"auto": None, "true": True, "false": False} | {level: level for level in ("low", "medium", "high", "max")}
-        ),
+        choice(_THINK),
         not_yet="a `think` other than `auto` is not available yet",
         asks_it=lambda value: value is not None,
     ),

@@ -194,7 +194,7 @@ class _Composer:
         plain = bool(event.implicit[0])
         value: Plain = event.value
         if _UNFIT.search(event.value):
-            self._problems.add(at, "text may not hold the character NUL or half of a surrogate pair")
+            self.stop(at, "text may not hold the character NUL or half of a surrogate pair")
         if plain:
             try:
                 value = resolve(event.value)

@@ -11,6 +11,7 @@ from typing import Any
 from powerd.catalog.fields import API_VERSION, FIELDS, Field
 from powerd.catalog.loader import Block, Entry, Node, Scalar, load
 from powerd.catalog.problems import Problems, quote, unknown
+from powerd.catalog.show import short
 from powerd.catalog.spec import Catalog, Defaults, ModelSpec, Position, Problem, Require
 from powerd.catalog.values import REFUSED, Reading, found
 from powerd.names import Name
@@ -94,10 +95,7 @@ class _Models:
         self._taken: dict[str, str] = {}
         self.specs: dict[str, ModelSpec] = {}
         self.warnings: list[Problem] = []
-        inner = reading.within("defaults:")
-        self.defaults = self._fields(_block(defaults, reading, "fields"), inner, for_all=True)
-        if defaults is not None and self.defaults.get("state") == "absent":
-            inner.refuse(defaults.at, 'state cannot be "absent": it would remove every model')
+        self.defaults = self._fields(_block(defaults, reading, "fields"), reading.within("defaults:"), for_all=True)
 
     def add_all(self, entries: tuple[Entry, ...]) -> None:
         """Read every entry: first the names, so that an alias can be held against all of them."""
@@ -140,7 +138,7 @@ class _Models:
             return
         own = self._fields(entry.node.entries, reading, for_all=False)
         for alias, at in own.get("aliases", ()):
-            self._take(alias.full, at, "alias", alias.display, reading.within(f" alias {quote(alias.display)}"))
+            self._take(alias.full, at, "alias", short(alias), reading.within(f" alias {quote(short(alias))}"))
         values = _merged(self.defaults, own)
         if values.get("state") != "absent" and all(written.key != "source" for written in entry.node.entries):
             reading.refuse(entry.at, 'needs "source", which says where the weights come from')
@@ -158,7 +156,9 @@ class _Models:
                 reading.refuse(entry.at, _refusal(entry.key, field))
                 continue
             value = reading.within(f" {entry.key}").attempt(field.read, entry.node)
-            if value is not REFUSED:
+            if for_all and (entry.key, value) == ("state", "absent"):
+                reading.refuse(entry.node.at, "state cannot be absent for every model; write it under models")
+            elif value is not REFUSED:
                 values[entry.key] = value
                 if _asks_too_much(entry.key, value):
                     self.warnings.append(Problem(entry.at, f"{reading.subject} {field.not_yet}"))

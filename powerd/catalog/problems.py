@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from powerd.catalog.spec import CatalogError, Position, Problem
@@ -45,11 +45,6 @@ def quote(text: str) -> str:
     return f'"{short}"' if short.isprintable() else json.dumps(short)
 
 
-def listing(names: Iterable[str]) -> str:
-    """`"a", "b"` for messages."""
-    return ", ".join(quote(name) for name in names)
-
-
 def nearest(key: str, known: Sequence[str]) -> str | None:
     """The known name that `key` was probably meant to be."""
     lower = key.lower()
@@ -65,5 +60,5 @@ def nearest(key: str, known: Sequence[str]) -> str | None:
 def unknown(what: str, key: str, known: Sequence[str]) -> str:
     """The message for a `key` that is none of the known ones; `what` names its kind."""
     guess = nearest(key, known)
-    hint = f"did you mean {quote(guess)}?" if guess else f"known here: {listing(known)}"
+    hint = f"did you mean {quote(guess)}?" if guess else f"known here: {', '.join(known)}"
     return f"unknown {what} {quote(key)}; {hint}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from powerd.catalog.spec import ALWAYS, ModelSpec
+from powerd.names import Name
 
-_USER = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://)?)[^/]*@(?=[^/]*/)")
+_USER = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^/]*@(?=[^/]*/)")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -15,6 +16,11 @@ def redacted(source: str) -> str:
     if source.startswith("/"):
         return source
     return _USER.sub(r"\1", _QUERY.sub("", source))
+
+
+def short(alias: Name) -> str:
+    """An alias as people write it, without the tag where it is `latest`."""
+    return alias.display.removesuffix(":latest")
 
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, object]:
@@ -33,7 +39,7 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, object]:
         "keep_alive": "always" if spec.keep_alive == ALWAYS else spec.keep_alive,
         "priority": spec.priority,
         "overflow": spec.overflow,
-        "aliases": [alias.display for alias in spec.aliases],
+        "aliases": [short(alias) for alias in spec.aliases],
     }
     return wanted | {name: value for name, value in _optional(spec).items() if value not in (None, [], {}, "")}
 
@@ -55,5 +61,4 @@ def _optional(spec: ModelSpec) -> dict[str, object]:
         "messages": [{"role": role, "content": content} for role, content in spec.messages],
         "adapters": [{"source": redacted(one.source), "scale": one.scale} for one in spec.adapters],
         "draft": {"source": redacted(spec.draft)} if spec.draft else None,
-        "not_yet": list(spec.not_yet),
     }

@@ -9,7 +9,7 @@ from typing import Literal
 from powerd.catalog.loader import Block, Node, Scalar
 from powerd.catalog.problems import quote
 from powerd.catalog.spec import Position, Template
-from powerd.catalog.values import Reader, Reading, Wrong, choice, found, mapping, path, text
+from powerd.catalog.values import Reader, Reading, Wrong, found, mapping, path, text, words
 
 #: Characters of one template; the longest in circulation have about 30,000.
 MAX_TEMPLATE = 1024 * 1024
@@ -67,4 +67,4 @@ def _contents(where: Path, at: Position, reading: Reading) -> str:
     return contents
 
 
-_PARTS: Reader = mapping({"file": _file, "text": text, "syntax": choice({"jinja": "jinja", "go": "go"})})
+_PARTS: Reader = mapping({"file": _file, "text": text, "syntax": words("jinja", "go")})

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from powerd.catalog.loader import Block, Items, Node, Scalar
-from powerd.catalog.problems import Problems, listing, quote, unknown
+from powerd.catalog.problems import Problems, quote, unknown
 from powerd.catalog.scalars import resolve
 from powerd.catalog.spec import ALWAYS, Position
 from powerd.digest import Digest
@@ -44,7 +45,7 @@ class Reading:
 
     def within(self, step: str) -> Reading:
         """The same reading, one step further in."""
-        return replace(self, subject=f"{self.subject}{step}")
+        return Reading(self.directory, self.read_file, self.problems, f"{self.subject}{step}", self.files)
 
     def refuse(self, at: Position, message: str) -> None:
         """Note a problem with what is being read."""
@@ -90,23 +91,26 @@ def flag(node: Node, reading: Reading) -> bool:
     raise Wrong(node.at, f"must be true or false, {found(node)}")
 
 
-def choice(values: Mapping[str, Any]) -> Reader:
-    """A reader of one of these words, each standing for its value; `true` and `false` count as words."""
+def choice(values: Mapping[str | bool, Any]) -> Reader:
+    """A reader of one of these words or truth values, each standing for its value."""
+    wanted = ", ".join(str(word).lower() for word in values)
 
     def read(node: Node, reading: Reading) -> Any:
-        if isinstance(node, Scalar) and isinstance(node.value, str | bool):
-            word = node.value if isinstance(node.value, str) else str(node.value).lower()
-            if word in values:
-                return values[word]
-        raise Wrong(node.at, f"must be one of {', '.join(values)}, {found(node)}")
+        if isinstance(node, Scalar) and isinstance(node.value, str | bool) and node.value in values:
+            return values[node.value]
+        raise Wrong(node.at, f"must be one of {wanted}, {found(node)}")
 
     return read
 
 
-def whole_number(low: int, high: int, words: Mapping[str, Any] | None = None) -> Reader:
+def words(*allowed: str) -> Reader:
+    """A reader of one of these words."""
+    return choice({word: word for word in allowed})
+
+
+def whole_number(low: int, high: int, named: Mapping[str, Any] = MappingProxyType({})) -> Reader:
     """A reader of an integer within these bounds, or of a word that stands for a value."""
-    named = words or {}
-    wanted = " or ".join([*named, f"a whole number from {low} to {high}"])
+    wanted = f"{', '.join(named)}{' or ' if named else ''}a whole number from {low} to {high}"
 
     def read(node: Node, reading: Reading) -> Any:
         value = node.value if isinstance(node, Scalar) else None
@@ -114,19 +118,19 @@ def whole_number(low: int, high: int, words: Mapping[str, Any] | None = None) ->
             return named[value]
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
-        raise Wrong(node.at, f"must be {wanted}, {found(node)}{_as_integer(node)}")
+        raise Wrong(node.at, f"must be {wanted}, {found(node)}{_meant(node)}")
 
     return read
 
 
-def _as_integer(node: Node) -> str:
-    """How the number that was probably meant is written."""
+def _meant(node: Node) -> str:
+    """How the whole number that was probably meant is written."""
     if not isinstance(node, Scalar):
         return ""
     if isinstance(node.value, float) and node.value.is_integer() and abs(node.value) < 2**53:
         return f"; write {int(node.value)}"
     if isinstance(node.value, str) and not node.plain and len(node.text) < 20 and isinstance(resolve(node.text), int):
-        return " in quotes, which is text; remove them"
+        return "; in quotes it is text: remove them"
     return ""
 
 
@@ -212,7 +216,7 @@ def mapping(readers: Mapping[str, Reader], required: tuple[str, ...] = ()) -> Re
 
     def read(node: Node, reading: Reading) -> dict[str, Any]:
         if not isinstance(node, Block):
-            raise Wrong(node.at, f"must be a mapping with {listing(readers)}, {found(node)}")
+            raise Wrong(node.at, f"must be a mapping with {', '.join(readers)}, {found(node)}")
         values: dict[str, Any] = {}
         for entry in node.entries:
             reader = readers.get(entry.key)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp, Receive, Scope, Send
-
 from powerd.control import rows
 from powerd.control.schema import (
     ApplyReply,
@@ -27,10 +25,14 @@ from powerd.control.schema import (
 )
 from powerd.errors import BadRequest, Conflict, NotFound, PowerError
 from powerd.fleet.fleet import Fleet
+from powerd.fleet.terms import Reason
 from powerd.reconcile.library import Library
 from powerd.reconcile.reconciler import Reconciler
 
 log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+AsgiApp = Callable[[Scope, Any, Any], Awaitable[None]]
 
 EVENTS_SHOWN = 50
 MAX_WAIT = 86_400.0
@@ -46,7 +48,7 @@ class ControlContext:
     node: Callable[[], Node]
 
 
-def build(context: ControlContext, api: ASGIApp) -> ASGIApp:
+def build(context: ControlContext, api: AsgiApp) -> AsgiApp:
     """The socket's application: our routes below /v1, and `api` (Ollama's routes) for everything else."""
     control = Litestar(
         route_handlers=_handlers(context),
@@ -55,9 +57,9 @@ def build(context: ControlContext, api: ASGIApp) -> ASGIApp:
         request_max_body_size=1 << 20,
     )
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
         ours = scope["type"] == "http" and scope["path"].startswith("/v1/")
-        await (control if ours else api)(scope, receive, send)
+        await (cast(AsgiApp, control) if ours else api)(scope, receive, send)
 
     return app
 
@@ -112,7 +114,7 @@ def _handlers(context: ControlContext) -> list[Any]:
         offer = library.find(data.model)
         if all(view.key != offer.deployment.key for view in fleet.views()):
             raise NotFound(f'couldn\'t find model "{data.model}" to stop')
-        answer = await fleet.unload(offer.deployment.key, "operator", force=data.force, hold=data.hold or None)
+        answer = await fleet.unload(offer.deployment.key, Reason.OPERATOR, force=data.force, hold=data.hold or None)
         if not answer:
             raise Conflict(answer.reason)
         return Done(answer.reason)

@@ -21,6 +21,7 @@ Reply = TypeVar("Reply")
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 PATIENCE_SECONDS = 900.0  # silence allowed while weights load or are verified
+_PIECE = 1 << 16
 
 _LOST = "the connection to powerd broke off before the answer was complete; `powerctl status` shows whether it runs"
 
@@ -58,9 +59,7 @@ class Client:
         """
         connection, response = self._open("POST", path, body, PATIENCE_SECONDS)
         try:
-            while line := response.readline():
-                if line.strip():
-                    yield line.rstrip(b"\r\n")
+            yield from _lines(response)
         except TimeoutError as error:
             raise Failed(f"powerd sent nothing for {PATIENCE_SECONDS:.0f} seconds; gave up waiting") from error
         except (OSError, http.client.HTTPException) as error:
@@ -157,6 +156,18 @@ def _exchange(
             f"{connection.path} closed the connection without an answer in HTTP; powerd is stopping, or this is not "
             "powerd's socket"
         ) from error
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Lines that are not blank, each as soon as it is there. `readline` would take a cut answer for a whole one."""
+    rest = b""
+    while piece := response.read1(_PIECE):
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from filter(bytes.strip, whole)
+    if response.length:
+        raise http.client.IncompleteRead(rest, response.length)
+    if rest.strip():
+        yield rest
 
 
 def _refusal(response: http.client.HTTPResponse, request: str) -> Refused:

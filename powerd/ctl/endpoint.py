@@ -18,12 +18,14 @@ def candidates(explicit: str | None, environ: Mapping[str, str], uid: int) -> li
     named = explicit or environ.get("POWER_SOCKET")
     if named:
         return [Path(named)]
-    state = environ.get("POWER_STATE")
+    state = environ.get("POWER_STATE") or environ.get("POWER_HOME")  # takes the socket along, as for the daemon
+    chosen = [Path(state) / "control.sock"] if state else []
     if uid == 0:
-        return [SYSTEM, Path(state) / "control.sock"] if state else [SYSTEM]
+        return [*chosen, SYSTEM]
     runtime = environ.get("XDG_RUNTIME_DIR")
-    own = Path(state) if state else Path(environ.get("HOME", "/")) / ".local/share/power"
-    return [*([Path(runtime) / "power/control.sock"] if runtime else []), own / "control.sock", SYSTEM]
+    data = Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME", "/")) / ".local/share")
+    own = [Path(runtime) / "power/control.sock"] if runtime else []
+    return [*chosen, *own, data / "power/control.sock", SYSTEM]
 
 
 def explain(failures: Sequence[tuple[Path, OSError]]) -> str:

@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 import msgspec
 
 from powerd.ctl.exits import USAGE
-from powerd.quantities import parse_duration
 
 HELP_WIDTH = 100
 _LONGEST_SECONDS = 10**9
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)", re.ASCII)
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,13 +54,15 @@ class Options(argparse.Action):
 
 
 def duration(text: str) -> float:
-    """Seconds, of a bare number or of `1h30m`."""
-    try:
-        seconds = float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; write seconds, or for example 90s, 5m, 1h30m") from error
-    if not 0 <= seconds <= _LONGEST_SECONDS:
-        raise argparse.ArgumentTypeError(f'"{text}" is out of range; it must be from 0 to {_LONGEST_SECONDS} seconds')
+    """Seconds, of a bare number or of a number and one unit."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f'"{text:.40}" is not a length of time; write seconds, or for example 90s, 5m, 2h'
+        )
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f'"{text:.40}" is too long; the limit is {_LONGEST_SECONDS} seconds')
     return seconds
 
 

@@ -11,6 +11,7 @@ from powerd.ctl.terminal import Colour, Style, table
 
 _EVENTS = 5
 _COLOURS: Mapping[str, Colour] = {"True": "green", "False": "red"}
+_REST = frozenset({"Idle", "Unloaded"})
 
 
 def report(status: Status, now: float, style: Style) -> list[str]:
@@ -53,7 +54,8 @@ def _model(model: ModelStatus, now: float, style: Style) -> list[str]:
     colour: Colour = "green"
     behind = next((each for each in model.conditions if each.status != "True"), None)
     if behind is not None:
-        condition, message, colour = f"{behind.type}={behind.status}", _sentence(behind), _colour(behind)
+        condition, message = f"{behind.type}={behind.status}", _sentence(behind)
+        colour = "dim" if _at_rest(model, behind) else _colour(behind)
     elif not model.conditions:
         condition, colour = "Unknown", "yellow"
     if model.next_try > now:
@@ -68,9 +70,13 @@ def _cell(side: Mapping[str, object], key: str) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
+def _at_rest(model: ModelStatus, condition: Condition) -> bool:
+    """Whether it is out of memory as an on-demand model may be, which is no trouble."""
+    return model.want.get("state") == "available" and condition.reason in _REST
+
+
 def _colour(condition: Condition) -> Colour:
-    """An idle model is not in trouble, whatever its condition says."""
-    return "dim" if condition.reason == "Idle" else _COLOURS.get(condition.status, "yellow")
+    return _COLOURS.get(condition.status, "yellow")
 
 
 def _sentence(condition: Condition) -> str:

@@ -7,6 +7,7 @@ claims with it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from powerd.errors import DoesNotFit
 from powerd.fleet.board import Board
@@ -42,8 +43,10 @@ def due(board: Board, now: float) -> float:
         if runner.phase is Phase.LOADING:
             times.append(runner.deadline)
         elif runner.phase is Phase.READY:
-            idle = not runner.leases
-            times.append(runner.entry.expiry(runner, config.keep_alive) if idle else runner.heard + config.stall_timeout)
+            if runner.leases:
+                times.append(runner.heard + config.stall_timeout)
+            elif not runner.wanted:
+                times.append(runner.entry.expiry(runner, config.keep_alive))
             if board.waiting and now < runner.ready_at + config.min_residency:
                 times.append(runner.ready_at + config.min_residency)
     return min(times)
@@ -60,7 +63,7 @@ def wished(entry: Entry) -> bool:
 
 def _retire(board: Board, now: float) -> None:
     for runner in list(board.runners.values()):
-        if runner.phase is Phase.STOPPING or runner.leases or runner.queue():
+        if runner.phase is Phase.STOPPING or runner.leases or runner.wanted:
             continue
         entry = runner.entry
         by_hand = entry.override is not None and entry.override.kind == "stopped"
@@ -102,7 +105,7 @@ def _admit(board: Board, now: float) -> dict[int, float]:
 
 
 def _demand(board: Board, entry: Entry, now: float) -> Demand | None:
-    unserved = _unserved(entry)
+    unserved = entry.unserved()
     if not unserved and not (wished(entry) and entry.current is None):
         entry.waiting = ""
         return None
@@ -115,16 +118,11 @@ def _demand(board: Board, entry: Entry, now: float) -> Demand | None:
     return Demand(entry, deployment, estimate(deployment), unserved[0].ticket if unserved else math.inf)
 
 
-def _unserved(entry: Entry) -> list[Waiter]:
-    """The waiters no runner here can ever serve, oldest first."""
-    return [waiter for waiter in entry.waiters.values() if not any(runner.takes(waiter) for runner in entry.runners)]
-
-
 def _feasible(board: Board, room: Room, demand: Demand | None, now: float) -> Demand | None:
     """The demand, cut down to what can ever fit; the requests that can not are refused with the numbers."""
     while demand is not None and (reason := room.never(demand)):
         entry = demand.entry
-        unserved = _unserved(entry)
+        unserved = entry.unserved()
         plain = max(entry.deployment.context, entry.grown)
         too_long = [waiter for waiter in unserved if waiter.context > plain]
         for waiter in too_long or (unserved if entry.grown <= entry.deployment.context else []):
@@ -139,10 +137,11 @@ def _feasible(board: Board, room: Room, demand: Demand | None, now: float) -> De
 
 
 def _give_up(board: Board, entry: Entry, reason: str, now: float) -> None:
-    entry.warm = False
-    if entry.waiting != reason:
-        entry.waiting = reason
+    if wished(entry) and entry.waiting != reason:
         board.emit("error", entry, "does-not-fit", reason, now)
+    entry.story.tell(now, reason)
+    entry.waiting = reason
+    entry.warm = False
 
 
 def _meet(board: Board, room: Room, demand: Demand, promises: dict[int, float], now: float) -> None:
@@ -189,8 +188,19 @@ def _limit(board: Board, runner: Runner, promises: dict[int, float], now: float)
 
 
 def _serve(board: Board, runner: Runner, limit: float, now: float) -> None:
+    for waiter in list(_next(runner, limit)):
+        board.grant(waiter, runner, now)
+
+
+def _next(runner: Runner, limit: float) -> Iterator[Waiter]:
+    """Whose turn it is: as many as there are places, and all who only wait for the load."""
+    free = runner.deployment.parallel - len(runner.leases)
+    watched = any(waiter.load_only for waiter in runner.entry.waiters.values())
     for waiter in runner.queue():
-        if waiter.ticket >= limit:
+        if waiter.ticket >= limit or not (free or watched):
             return
-        if waiter.load_only or len(runner.leases) < runner.deployment.parallel:
-            board.grant(waiter, runner, now)
+        if waiter.load_only:
+            yield waiter
+        elif free:
+            free -= 1
+            yield waiter

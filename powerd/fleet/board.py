@@ -34,7 +34,7 @@ class Board:
         self.waiting: dict[int, Entry] = {}  # where each ticket waits
         self.leases: dict[int, Runner] = {}  # what each ticket holds
         self.last_ticket = 0
-        self.refusal: PowerError | None = None  # why nothing may be loaded or leased
+        self.refusal: Callable[[], PowerError] | None = None  # why nothing may be loaded or leased
         self._last_runner = 0
         self._out: list[Effect] = []
 
@@ -106,7 +106,7 @@ class Board:
         """Start a runner with its memory promised."""
         self._last_runner += 1
         entry = demand.entry
-        runner = Runner(self._last_runner, entry, demand.deployment, now, now + self.config.load_timeout)
+        runner = Runner(self._last_runner, entry, demand.deployment, demand.size, now, now + self.config.load_timeout)
         self.ledger.reserve(runner.id, demand.size)
         self.runners[runner.id] = runner
         entry.runners.append(runner)
@@ -114,7 +114,9 @@ class Board:
         entry.waiting = ""
         self._out.append(Spawn(runner.id, entry.model, demand.deployment))
         cause = "because it is declared" if math.isinf(demand.ticket) else "for a request"
-        text = f"loading {cause}, {demand.deployment.context} tokens of context for {demand.deployment.parallel} at once"
+        text = (
+            f"loading {cause}, {demand.deployment.context} tokens of context for {demand.deployment.parallel} at once"
+        )
         self.emit("load", entry, "", text, now)
 
     def stop(self, runner: Runner, reason: Reason, why: str, now: float, *, urgent: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -58,6 +59,7 @@ class Runner:
     id: int
     entry: Entry
     deployment: Deployment  # with the context it was started with
+    admitted: int  # bytes it was estimated to need
     started: float
     deadline: float  # while loading: when progress must have been heard
     phase: Phase = Phase.LOADING
@@ -80,6 +82,11 @@ class Runner:
         return self.phase is Phase.READY
 
     @property
+    def has_room(self) -> bool:
+        """Whether a place is free and nobody waits for it."""
+        return len(self.leases) < self.deployment.parallel and not self.wanted
+
+    @property
     def staying(self) -> bool:
         """Whether it is alive and nobody has decided that it goes."""
         return self.phase is not Phase.STOPPING and self.leaving is None
@@ -90,9 +97,14 @@ class Runner:
             return False
         return self.leaving is None or waiter.ticket < self.served_below
 
-    def queue(self) -> list[Waiter]:
+    def queue(self) -> Iterator[Waiter]:
         """Who waits for a place here, oldest first."""
-        return [waiter for waiter in self.entry.waiters.values() if self.takes(waiter)]
+        return (waiter for waiter in self.entry.waiters.values() if self.takes(waiter))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for a place here."""
+        return any(True for _ in self.queue())
 
 
 @dataclass(slots=True)
@@ -141,6 +153,12 @@ class Entry:
     def cold(self) -> bool:
         """Whether nothing depends on remembering it."""
         return not (self.wish or self.waiters or self.runners or self.override)
+
+    def unserved(self) -> list[Waiter]:
+        """The waiters no runner here can ever serve, oldest first."""
+        enough = self.current.deployment.context if self.current else 0
+        short = [waiter for waiter in self.waiters.values() if waiter.context > enough]
+        return [waiter for waiter in short if not any(runner.takes(waiter) for runner in self.runners)]
 
     def keep_alive(self, runner: Runner, default: float) -> float:
         """Seconds `runner` stays when idle: by hand > declared loaded > request, sticky > wish > default."""

@@ -1,7 +1,7 @@
 """Who may come into memory and who has to leave for it (pure).
 
 Demands are looked at in order. A demand that must wait claims the room it waits for, so that a later, smaller one
-cannot take it away; a demand is let in only when its bytes are free at this moment and every claim before it still holds.
+cannot take it away; one is let in only when its bytes are free at this moment and every claim before it still holds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from powerd.quantities import show_bytes
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """An entry that should get a runner. `ticket` is its oldest request's; inf = nobody waits, it is only wished for."""
+    """An entry that should get a runner. `ticket` is its oldest request's; inf = it is only wished for."""
 
     entry: Entry
     deployment: Deployment

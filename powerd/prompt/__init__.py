@@ -4,6 +4,6 @@ Owns which template is used (`choose`), how Jinja chat templates run (`jinja`), 
 (`generic`), how a neutral conversation looks to a template (`conversation`), and what a model can do as far as its
 header tells (`capabilities`).
 
-May import protocol and errors, and Jinja2. Runs in the `powerd.render` children, because a template cannot be stopped
-from inside; the daemon itself imports only `choose`, `generic` and `capabilities`.
+May import protocol and errors, and Jinja2. Templates run in the `powerd.render` children, because one cannot be
+stopped from inside; the daemon itself never imports `jinja` or `conversation`.
 """

@@ -147,6 +147,11 @@ async def withdraw(tools: Tools, entry: Entry) -> None:
     await asyncio.to_thread(tools.store.remove_manifest, entry.last.name)
 
 
+def needs(deployment: Deployment) -> int:
+    """Bytes the deployment is expected to hold once loaded."""
+    return estimate(deployment).total
+
+
 def budget(tools: Tools) -> int:
     """Bytes the ledger may give out, all devices together."""
     return sum(size for _, size, _ in tools.fleet.memory())
@@ -154,7 +159,7 @@ def budget(tools: Tools) -> int:
 
 def fits(deployment: Deployment, available: int) -> Trouble | None:
     """Why the deployment can never be loaded here, if so."""
-    need = estimate(deployment).total
+    need = needs(deployment)
     if need <= available:
         return None
     return Trouble(

@@ -151,4 +151,5 @@ def as_declared(spec: ModelSpec, conditions: Mapping[str, Condition]) -> bool:
     must = ["Resolved", "Fetched", "Verified", "Fits"]
     if spec.state == "loaded":
         must += ["Loaded", "Ready"]
-    return all(conditions[name].status == "True" for name in must) and conditions["InSync"].status != "False"
+    status = {name: condition.status for name, condition in conditions.items()}
+    return all(status.get(name) == "True" for name in must) and status.get("InSync") != "False"

@@ -198,8 +198,8 @@ class Library:
                 "total": layer.size,
                 "completed": layer.size,
             }
-        for status in ("verifying sha256 digest", "writing manifest", "success"):
-            yield {"status": status}
+        for text in ("verifying sha256 digest", "writing manifest", "success"):
+            yield {"status": text}
 
 
 async def _nothing(_name: str) -> AsyncIterator[dict[str, object]]:

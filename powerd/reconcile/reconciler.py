@@ -244,7 +244,7 @@ class Reconciler:
             weights=offer.stored.weights_digest.short if offer else "",
             deployment=offer.deployment if offer else None,
             fits=entry.fits,
-            budget=(act.estimate(offer.deployment).total, act.budget(self._tools)) if offer else (0, 0),
+            budget=(act.needs(offer.deployment), act.budget(self._tools)) if offer else (0, 0),
             runner=self.runner(entry),
             last_unload=entry.last_unload,
         )

@@ -26,7 +26,7 @@ from powerd.prompt.jinja import MAX_OUTPUT, TemplateFailed
 from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Part, Rendered, RenderFailed, RenderJob, ToRender, encode
 
 MEMORY = 512 * 1024 * 1024  # bytes of address space
-CPU_SECONDS = 4  # of one job: twice what the parent waits for
+CPU_SECONDS = 2  # of one job, at least: as long as the parent waits, so that it is the parent who ends it
 MAX_JOB = 16 * 1024 * 1024  # bytes of a job sent in parts: four times the longest text that may come of it
 
 _frames: msgspec.msgpack.Decoder[ToRender] = msgspec.msgpack.Decoder(ToRender)

@@ -45,6 +45,7 @@ from powerd.runner.engine import Engine, Mail
 from powerd.runner.intake import Intake
 from powerd.runner.outbox import Outbox
 from powerd.runner.scheduler import Scheduler
+from powerd.runner.sequence import Sequence
 
 _log = logging.getLogger("powerd.runner")
 _PR_SET_PDEATHSIG = 1
@@ -156,7 +157,7 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
         outbox.send(LoadFailed(f"{type(error).__name__}: {error}"))
         return os.EX_SOFTWARE
     reader.intake = Intake(model.vocabulary, model.chain, have.context, reader.mail.put, outbox.send, time.monotonic_ns)
-    scheduler = Scheduler(deployment.parallel, BATCH)
+    scheduler: Scheduler[Sequence] = Scheduler(deployment.parallel, BATCH)
     engine = Engine(model, scheduler, have.cells, reader.mail, outbox, time.monotonic_ns)
     gc.collect()
     gc.freeze()

@@ -8,60 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 import msgspec
 
 from powerd.protocol import Cancel, Delta, Failed, Row, Shutdown, Stats
+from powerd.runner.llama import Model
+from powerd.runner.outbox import Outbox
 from powerd.runner.scheduler import MILLISECOND, Plan, Scheduler
-from powerd.runner.sequence import Sequence, Token
+from powerd.runner.sequence import Sequence
 
 _STATS_NS = 200 * MILLISECOND
 
 Mail = Sequence | Cancel | Shutdown
-
-
-class Batch(Protocol):
-    """The tokens of the next decode; see runner/batch."""
-
-    def clear(self) -> None:
-        """Start over."""
-
-    def add(self, token: int, position: int, slot: int) -> int:
-        """Append a token whose successor will be drawn; its row."""
-
-    def extend(self, tokens: list[int], position: int, slot: int, last: bool) -> int:
-        """Append a run of prompt tokens; its final row."""
-
-
-class Vocabulary(Protocol):
-    """Token ids to their meaning."""
-
-    def token(self, token: int) -> Token:
-        """What `token` stands for."""
-
-
-class Model(Protocol):
-    """What the loop asks of runner/llama."""
-
-    batch: Batch
-    vocabulary: Vocabulary
-
-    def decode(self) -> str:
-        """Compute the batch; empty, or why not."""
-
-    def forget(self, slot: int) -> None:
-        """Free the cells of `slot`."""
-
-
-class Outbox(Protocol):
-    """Where frames go."""
-
-    def send(self, *frames: msgspec.Struct) -> None:
-        """Send in one go."""
-
-    def wait(self) -> None:
-        """Return once the daemon keeps up."""
 
 
 class Engine:

@@ -10,25 +10,14 @@ import threading
 from array import array
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Protocol
 
 from powerd.errors import BadRequest, ContextOverflow, PowerError
 from powerd.protocol import Cancel, Failed, Finished, Generate, Part, Sampling
 from powerd.runner.sequence import Sampler, Sequence
+from powerd.runner.vocabulary import Vocabulary
 
 #: Bytes of prompt tokenised in the reading thread, some 10 ms of work.
 _SHORT_TEXT = 64 * 1024
-
-
-class Vocabulary(Protocol):
-    """What the intake asks of a vocabulary."""
-
-    size: int
-    bos: int | None
-    longest: int
-
-    def tokenize(self, text: bytes, add_special: bool, room: int) -> tuple[list[int], int]:
-        """The tokens of `text` and their number; no tokens when there are more than `room`."""
 
 
 ChainMaker = Callable[[Sampling, list[int], int], Sampler]

@@ -6,6 +6,7 @@ passes it on; the engine asks `wait` before it makes more, the reading thread go
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 
@@ -63,10 +64,8 @@ class Outbox:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._waiting))
                 piece = bytes(self._waiting[:_KERNEL_BUFFER])
-            try:
+            with contextlib.suppress(OSError):
                 self._sock.sendall(piece)
-            except OSError:
-                pass
             with self._changed:
                 del self._waiting[: len(piece)]
                 self._changed.notify_all()

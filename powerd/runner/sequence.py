@@ -6,6 +6,7 @@ answer may fill the context to the last place.
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -72,7 +73,7 @@ class Sequence:
         self.answer: list[int] = []
         self.last = -1  # the token to decode next
         self.reason: Reason | None = None
-        self.deadline = now + round(frame.deadline * 1e9) if frame.deadline > 0 else None
+        self.deadline = now + frame.deadline * 1e9 if frame.deadline > 0 else math.inf
         self.started_at = 0
         self.first_token_at = 0
         self.want_tokens = frame.want_tokens

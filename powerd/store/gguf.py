@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from powerd.protocol import Shape
+from powerd.store.files import regular
 from powerd.store.gguf_checks import (
     Vocabulary,
     check_architecture,
@@ -20,6 +20,8 @@ from powerd.store.gguf_checks import (
 )
 from powerd.store.gguf_parse import decode, parse
 from powerd.store.gguf_types import FILE_TYPE_GUESSED, FILE_TYPES, Array, GgufError, Tensor, Value
+
+__all__ = ["Array", "GgufError", "Header", "Tensor", "read_array", "read_header"]
 
 #: Pre-tokenizers for which llama.cpp adds a bos token unless the file says otherwise (llama-vocab.cpp).
 _BOS_BY_PRETOKENIZER = {
@@ -35,7 +37,6 @@ _BOS_BY_PRETOKENIZER = {
     "pixtral",
     "tekken",
 }
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,17 +204,11 @@ def read_header(path: Path, *, follow: bool = True) -> Header:
     """Read and check the header of the GGUF file at `path`.
 
     Symbolic links are followed (weights in caches often are links) unless `follow` is false, as for blobs of ours.
-    Never blocks on a device or FIFO. Raises GgufError for anything that is no sound GGUF file, OSError when the file
-    cannot be opened or read.
+    Never blocks on a device or FIFO. Raises GgufError for anything that is no sound GGUF file, OSError when there is no
+    regular file that can be read.
     """
-    fd = os.open(path, _OPEN | (0 if follow else os.O_NOFOLLOW))
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise GgufError("not a regular file")
+    with regular(path, follow=follow) as (fd, status):
         parsed = parse(fd, status.st_size)
-    finally:
-        os.close(fd)
     architecture = check_architecture(parsed.metadata)
     check_hyperparameters(parsed.metadata, architecture)
     vocabulary = check_vocabulary(parsed.metadata, parsed.data)
@@ -225,9 +220,8 @@ def read_array(path: Path, array: Array) -> tuple[int | float | bool | str, ...]
     """All items of a metadata array of the file `path`, those too large to be kept in the header included."""
     if array.values is not None:
         return array.values
-    with path.open("rb") as file:
-        file.seek(array.offset)
-        data = file.read(array.size)
+    with regular(path) as (fd, _):
+        data = os.pread(fd, array.size, array.offset)
     if len(data) != array.size:
         raise GgufError(f"truncated GGUF at byte {array.offset + len(data)}")
     return decode(array.type, array.count, data)

@@ -26,7 +26,7 @@ class Reply:
     status: int = 200
     body: bytes = b""
     pieces: Sequence[bytes] = ()
-    ending: str = "complete"  # complete, cut (close before the last chunk), hold (wait for the client), silent
+    ending: str = "complete"  # complete, cut (close before the end), hold (wait for the client), silent, mute
     read: bool = True  # False: answer without reading the body, then close
 
 
@@ -45,6 +45,7 @@ class ScriptedDaemon:
     path: Path
     script: dict[str, Reply] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
     went_away: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> ScriptedDaemon:
@@ -74,8 +75,11 @@ def _handler(daemon: ScriptedDaemon) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length", 0))
             body = self.rfile.read(length) if reply.read else b""
             daemon.asked.append((key, json.loads(body) if body else None))
+            daemon.agents.append(self.headers["User-Agent"])
             self.close_connection = True
-            if reply.ending == "silent":
+            if reply.ending == "mute" and self.rfile.read(1) == b"":
+                daemon.went_away.set()
+            if reply.ending in {"silent", "mute"}:
                 return
             self.send_response(reply.status)
             if reply.pieces:
@@ -117,6 +121,7 @@ def powerctl(*arguments: str, stdin: bytes | None = None, **extra: str) -> tuple
     """Run powerctl; returns its exit code, standard output and standard error."""
     finished = subprocess.run(
         command(*arguments),
+        check=False,
         cwd=ROOT,
         env=environment(**extra),
         input=stdin if stdin is not None else b"",

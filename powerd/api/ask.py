@@ -1,0 +1,52 @@
+"""Ask and Timing: what every dialect's request comes to, and the clock's readings its answer needs (pure)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from powerd.errors import BadRequest
+from powerd.protocol import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a client wants of a model, in the same words for every dialect."""
+
+    model: str  # as sent
+    messages: tuple[Message, ...] = ()
+    system: str = ""  # instead of the model's own
+    raw: str | None = None  # the finished prompt: no template, no messages
+    with_stored: bool = True  # the model's own messages come first
+    prefix: tuple[int, ...] = ()  # token ids before the prompt
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    keep_alive: float | None = None  # seconds; inf = for ever
+    think: bool | None = None
+    needs: tuple[str, ...] = ()  # capabilities, contract section 9
+    verb: str = "chat"  # what an embedding model is told it does not support
+    want_tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The clock's readings at the end of an answer, in nanoseconds."""
+
+    now: int  # since the epoch
+    total: int  # since the request
+    load: int  # until the runner was ready
+
+
+def packed(tokens: tuple[int, ...], vocab: int) -> bytes:
+    """Token ids as little-endian int32. Raises BadRequest for one that is not in the vocabulary."""
+    if any(not 0 <= token < vocab for token in tokens):
+        raise BadRequest(f"context: token ids of this model run from 0 to {vocab - 1}", "context")
+    return struct.pack(f"<{len(tokens)}i", *tokens)
+
+
+def unpacked(tokens: bytes) -> list[int]:
+    """The token ids of a Finished frame."""
+    return list(struct.unpack(f"<{len(tokens) // 4}i", tokens))

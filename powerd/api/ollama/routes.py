@@ -1,0 +1,219 @@
+"""What Ollama's clients call (contract section 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from powerd.api import inference, stream
+from powerd.api.ask import Ask
+from powerd.api.call import NDJSON, Call, Dialect, Handler, Route, not_yet
+from powerd.api.ollama import listing, show, translate
+from powerd.api.ollama.schema import ChatRequest, CopyRequest, GenerateRequest, ModelRequest, ShowRequest
+from powerd.errors import BadRequest, NotFound, PowerError
+from powerd.names import Name
+from powerd.reconcile.offer import Offer
+from powerd.store.gguf import read_array
+from powerd.store.gguf_types import Array
+
+#: The Ollama whose API this is: clients compare it before they use a feature. powerd's own stands beside it.
+OLLAMA_VERSION = "0.33.0"
+DIALECT = Dialect("ollama", "application/json; charset=utf-8", "missing request body", translate.error_body)
+
+
+# ---------------------------------------------------------------- what there is
+
+
+async def root(call: Call) -> None:
+    """Every client probes this text."""
+    await call.answer(b"Ollama is running", "text/plain; charset=utf-8")
+
+
+async def version(call: Call) -> None:
+    """GET /api/version."""
+    await call.json({"version": OLLAMA_VERSION, "powerd": call.context.version})
+
+
+async def status(call: Call) -> None:
+    """GET /api/status: there is no cloud behind powerd."""
+    await call.json({"cloud": {"disabled": True, "source": "config"}})
+
+
+async def tags(call: Call) -> None:
+    """GET /api/tags."""
+    await call.json({"models": [listing.tag(offer) for offer in call.context.library.offers()]})
+
+
+async def ps(call: Call) -> None:
+    """GET /api/ps."""
+
+    def find(name: str) -> Offer | None:
+        try:
+            return call.context.library.find(name)
+        except PowerError:
+            return None
+
+    rows = listing.loaded(call.context.fleet.views(), find, datetime.now().astimezone(), time.monotonic())
+    await call.json({"models": rows})
+
+
+async def show_model(call: Call) -> None:
+    """POST /api/show."""
+    request = await call.decoded(ShowRequest)
+    asked = request.model or request.name or call.context.default_model
+    if not asked:
+        raise BadRequest("model is required", "model")
+    try:
+        offer = call.context.library.find(asked)
+    except NotFound:
+        raise NotFound(f"model '{Name.parse(asked).display}' not found") from None
+    path = offer.stored.weights
+
+    def arrays(array: Array) -> Sequence[object]:
+        return read_array(path, array)
+
+    shown = await asyncio.to_thread(
+        show.show, offer, system=request.system, options=request.options, arrays=arrays if request.verbose else None
+    )
+    info = shown["model_info"]
+    if isinstance(info, dict) and call.header(b"user-agent").startswith("GitHubCopilotChat/"):
+        info["general.basename"] = asked
+    await call.json(shown)
+
+
+# ---------------------------------------------------------------- inference
+
+
+async def generate(call: Call) -> None:
+    """POST /api/generate."""
+    request = await call.decoded(GenerateRequest)
+    request.model = request.model or call.context.default_model
+    if not request.model:
+        raise NotFound("model '' not found")
+    call.context.library.find(request.model)
+    ask = translate.generate(request)
+    if request.debug_render_only:
+        await _render_only(call, ask, {"response": ""})
+    elif not request.prompt:
+        await _load_or_unload(call, ask, translate.empty_generate)
+    else:
+        await stream.reply(call, ask, translate.GenerateFrames(ask.model), stream=request.stream)
+
+
+async def chat(call: Call) -> None:
+    """POST /api/chat."""
+    request = await call.decoded(ChatRequest)
+    request.model = request.model or call.context.default_model
+    if not request.model:
+        raise BadRequest("model is required", "model")
+    call.context.library.find(request.model)
+    ask = translate.chat(request)
+    if request.debug_render_only:
+        await _render_only(call, ask, {"message": {"role": "assistant", "content": ""}})
+    elif not request.messages:
+        await _load_or_unload(call, ask, translate.empty_chat)
+    else:
+        await stream.reply(call, ask, translate.ChatFrames(ask.model), stream=request.stream)
+
+
+async def _load_or_unload(call: Call, ask: Ask, body: Callable[[str, str, int], bytes]) -> None:
+    """No prompt: the model is loaded, or with a keep_alive of 0 unloaded."""
+
+    async def work() -> None:
+        if ask.keep_alive == 0:
+            call.headers |= await inference.unload(call.context, ask)
+        else:
+            offer, notes = await inference.load(call.context, ask, call.id)
+            call.model = offer.name.display
+            call.headers |= notes
+
+    await call.while_connected(work())
+    await call.answer(body(ask.model, "unload" if ask.keep_alive == 0 else "load", time.time_ns()))
+
+
+async def _render_only(call: Call, ask: Ask, body: dict[str, object]) -> None:
+    offer = inference.find(call.context, ask)
+    prompt = await inference.rendered(call.context, ask, offer, call.headers)
+    await call.answer(translate.only_rendered(ask.model, prompt, time.time_ns(), body))
+
+
+# ---------------------------------------------------------------- changing models
+
+
+async def pull(call: Call) -> None:
+    """POST /api/pull: Ollama's progress objects, streamed unless `stream` is false."""
+    request = await call.decoded(ModelRequest)
+    work = _pull_streamed if request.stream else _pull_at_once
+    await call.while_connected(work(call, request.asked))
+
+
+async def _pull_streamed(call: Call, name: str) -> None:
+    try:
+        async for progress in call.context.library.pull(name):
+            await call.write(msgspec.json.encode(progress) + b"\n", NDJSON)
+    except PowerError as error:
+        if not call.status:
+            raise
+        call.failure = error
+        await call.write(translate.error_body(error) + b"\n", NDJSON)
+    await call.finish()
+
+
+async def _pull_at_once(call: Call, name: str) -> None:
+    last: dict[str, object] = {}
+    async for progress in call.context.library.pull(name):
+        last = progress
+    await call.json(last)
+
+
+async def delete(call: Call) -> None:
+    """DELETE /api/delete."""
+    request = await call.decoded(ModelRequest)
+    await call.context.library.delete(request.asked)
+    await call.answer(b"")
+
+
+async def copy(call: Call) -> None:
+    """POST /api/copy."""
+    request = await call.decoded(CopyRequest)
+    await call.context.library.copy(request.source, request.destination)
+    await call.answer(b"")
+
+
+# ---------------------------------------------------------------- the table
+
+
+def _probed(path: str, handler: Handler) -> Route:
+    return Route(path, DIALECT, {"GET": handler, "HEAD": handler})
+
+
+ROUTES: Sequence[Route] = (
+    _probed("/", root),
+    _probed("/api/version", version),
+    _probed("/api/tags", tags),
+    Route("/api/status", DIALECT, {"GET": status}),
+    Route("/api/ps", DIALECT, {"GET": ps}),
+    Route("/api/show", DIALECT, {"POST": show_model}),
+    Route("/api/generate", DIALECT, {"POST": generate}, inference=True),
+    Route("/api/chat", DIALECT, {"POST": chat}, inference=True),
+    Route("/api/pull", DIALECT, {"POST": pull}, manages=True),
+    Route("/api/copy", DIALECT, {"POST": copy}, manages=True),
+    Route("/api/delete", DIALECT, {"DELETE": delete}, manages=True),
+    Route("/api/create", DIALECT, {"POST": not_yet("creating models")}, manages=True),
+    Route("/api/push", DIALECT, {"POST": not_yet("pushing models")}, manages=True),
+    Route(
+        "/api/blobs",
+        DIALECT,
+        {"POST": not_yet("uploading blobs"), "HEAD": not_yet("uploading blobs")},
+        manages=True,
+        below=True,
+    ),
+    Route("/api/embed", DIALECT, {"POST": not_yet("embedding")}, inference=True),
+    Route("/api/embeddings", DIALECT, {"POST": not_yet("embedding")}, inference=True),
+    Route("/api/me", DIALECT, {"POST": not_yet("an ollama.com account")}),
+    Route("/api/signout", DIALECT, {"POST": not_yet("an ollama.com account")}),
+)

@@ -1,0 +1,298 @@
+"""Fleet: the actor around FleetState. It owns the runner processes, the timer and the promises to waiting requests.
+
+Every event goes through `_do`: the state decides in one step that nothing can interrupt, and its effects are performed
+at once. Everything here runs on the daemon's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from powerd.errors import BackendUnavailable, Busy, PowerError
+from powerd.fleet import devices, gauges
+from powerd.fleet.budget import Ledger
+from powerd.fleet.child import Graces
+from powerd.fleet.effects import Effect, Emit, Grant, Loaded, Refuse, Spawn, Stop
+from powerd.fleet.lease import Lease
+from powerd.fleet.process import DEFAULT_COMMAND, Launch, RunnerProcess
+from powerd.fleet.state import FleetState
+from powerd.fleet.terms import FleetConfig, FleetEvent, Reason, RunnerView, Unload, Want, Wish
+from powerd.fleet.views import views
+from powerd.protocol import Deployment, LoadFailed, Progress, Ready, Stats
+
+_log = structlog.get_logger("powerd.fleet")
+#: Seconds the gauges may lag behind.
+_GAUGE_LAG = 0.1
+
+
+def _shutting_down() -> PowerError:
+    return Busy("the server is shutting down; try again when it is back", 5.0)
+
+
+class Fleet:
+    """Leases on runners, for whoever serves requests; runners in memory, for whoever declares them."""
+
+    def __init__(
+        self,
+        config: FleetConfig,
+        runner_command: Sequence[str] = DEFAULT_COMMAND,
+        on_event: Callable[[FleetEvent], None] = lambda event: None,
+        *,
+        backend_available: bool | None = None,
+    ) -> None:
+        """`backend_available`: whether runners can work; None = look whether the engine is installed."""
+        if backend_available is None:
+            needs_engine = tuple(runner_command) == DEFAULT_COMMAND
+            backend_available = not needs_engine or importlib.util.find_spec("llama_cpp") is not None
+        [device] = devices.devices(config.memory_budget)
+        self._state = FleetState(config, Ledger(device.id, device.budget), lambda: random.uniform(0.8, 1.2))
+        self._launch = Launch(runner_command, Graces(config.shutdown_grace, config.terminate_grace))
+        self._on_event = on_event
+        self._backend_available = backend_available
+        self._tickets = itertools.count(1)
+        self._promised: dict[int, asyncio.Future[Lease | None]] = {}  # by ticket
+        self._processes: dict[int, RunnerProcess] = {}  # by runner number
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._gauges = gauges.Gauges(self._state.board)
+        self._gauge_timer: asyncio.TimerHandle | None = None
+        self._quiet = asyncio.Event()  # no lease is held
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Begin. Nothing is loaded until it is wished for or asked for."""
+        if not self._backend_available:
+            self._do(lambda now: self._state.refuse_all(BackendUnavailable, now))
+        self._gauges.refresh()
+
+    async def stop(self, drain: float) -> None:
+        """Refuse new requests, give running ones `drain` seconds, then end every runner. A second call ends the wait.
+
+        It takes at most `drain` and the deadlines of the kill ladder.
+        """
+        first = self._state.board.refusal is not _shutting_down
+        self._do(lambda now: self._state.shut_down(_shutting_down, now, urgent=not first))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain if first else 0):
+                await self._quiet.wait()
+        if not self._quiet.is_set():
+            self._do(lambda now: self._state.shut_down(_shutting_down, now, urgent=True))
+        if self._tasks:
+            _, stuck = await asyncio.wait(self._tasks, timeout=self._launch.graces.total)
+            for task in stuck:
+                task.cancel()
+        self._still()
+
+    def _still(self) -> None:
+        """No timer runs any more."""
+        for timer in (self._timer, self._gauge_timer):
+            if timer is not None:
+                timer.cancel()
+        self._gauges.refresh()
+
+    # ------------------------------------------------------------ leases
+
+    async def lease(self, want: Want) -> Lease:
+        """A place on a runner of `want.deployment`, loading it and making room for it as needed.
+
+        Raises Busy, DoesNotFit, LoadFailed, RunnerDied, BackendUnavailable or Timeout.
+        """
+        asked = asyncio.get_running_loop().time()
+        lease = await self._wait(lambda ticket, now: self._state.request(ticket, want, now))
+        assert lease is not None
+        lease.load_ns = int((asyncio.get_running_loop().time() - asked) * 1e9)
+        return lease
+
+    async def load(self, deployment: Deployment, model: str, hold: float | None = None) -> None:
+        """Load a model by the operator's hand; with `hold`, keep it for that many seconds. Raises as `lease` does."""
+        want = Want(deployment, model)
+        await self._wait(lambda ticket, now: self._state.load(ticket, want, hold, now))
+
+    async def _wait(self, event: Callable[[int, float], list[Effect]]) -> Lease | None:
+        ticket = next(self._tickets)
+        promise: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
+        self._promised[ticket] = promise
+        try:
+            self._do(lambda now: event(ticket, now))
+            return await promise
+        except asyncio.CancelledError:
+            lease = promise.result() if promise.done() and not promise.cancelled() else None
+            if lease is not None:
+                lease.release()
+            else:
+                self._do(lambda now: self._state.cancel(ticket, now))
+            raise
+        finally:
+            self._promised.pop(ticket, None)
+
+    # ------------------------------------------------------------ the owner's hand
+
+    def wish(self, wishes: Mapping[str, Wish]) -> None:
+        """What is declared from now on, by deployment key; replaces all that was declared before."""
+        self._do(lambda now: self._state.wishes(wishes, now))
+
+    async def unload(
+        self, key: str, reason: Reason = Reason.OPERATOR, *, force: bool = False, hold: float | None = None
+    ) -> Unload:
+        """Take a model out of memory, as FleetState.unload says.
+
+        Returns when its process is gone, or at once when requests still run on it.
+        """
+        answer: list[Unload] = []
+
+        def event(now: float) -> list[Effect]:
+            verdict, effects = self._state.unload(key, reason, now, force=force, hold=hold)
+            answer.append(verdict)
+            return effects
+
+        self._do(event)
+        entry = self._state.board.entries.get(key)
+        going = [runner.id for runner in entry.runners if runner.why] if entry and answer[0] else []
+        tasks = [task for task in self._tasks if task.get_name() in {f"runner {number}" for number in going}]
+        if tasks:
+            await asyncio.wait(tasks)
+        return answer[0]
+
+    # ------------------------------------------------------------ what is
+
+    def views(self) -> list[RunnerView]:
+        """Every runner, oldest first."""
+        pids = {number: process.pid for number, process in self._processes.items()}
+        return views(self._state.board, pids, asyncio.get_running_loop().time())
+
+    def memory(self) -> list[tuple[str, int, int]]:
+        """For each device: its id, the bytes it may give out and the bytes it has given out."""
+        ledger = self._state.board.ledger
+        return [(ledger.device, ledger.budget, ledger.reserved)]
+
+    def story(self, key: str) -> list[str]:
+        """The last things that happened to a deployment, oldest first."""
+        entry = self._state.board.entries.get(key)
+        return entry.story.lines(asyncio.get_running_loop().time()) if entry else []
+
+    def why(self, key: str) -> str:
+        """Why a deployment that is wanted is not loaded, as a sentence; "" when it is, or nobody wants it."""
+        if not self._backend_available:
+            return BackendUnavailable().message
+        entry = self._state.board.entries.get(key)
+        return entry.waiting if entry and entry.current is None else ""
+
+    # ------------------------------------------------------------ events in, effects out
+
+    def _do(self, event: Callable[[float], list[Effect]]) -> None:
+        for effect in event(asyncio.get_running_loop().time()):
+            self._perform(effect)
+        if self._state.board.leases:
+            self._quiet.clear()
+        else:
+            self._quiet.set()
+        self._rearm()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Grant():
+                self._grant(effect)
+            case Loaded(ticket):
+                self._keep(ticket, None)
+            case Refuse(ticket, error):
+                promise = self._promised.get(ticket)
+                if promise is not None and not promise.done():
+                    promise.set_exception(error)
+            case Spawn():
+                self._spawn(effect)
+            case Stop(runner, why, urgent):
+                self._processes[runner].stop(why, urgent=urgent)
+            case Emit(event):
+                self._tell(event)
+
+    def _grant(self, grant: Grant) -> None:
+        process = self._processes[grant.runner]
+        runner = self._state.board.runners[grant.runner]
+        context = runner.readback.context if runner.readback else runner.deployment.context
+        lease = Lease(process, context, lambda: self._do(lambda now: self._state.release(grant.ticket, now)))
+        lease.keep_alive_ignored = grant.keep_alive_ignored
+        self._keep(grant.ticket, lease)
+
+    def _keep(self, ticket: int, lease: Lease | None) -> None:
+        promise = self._promised.get(ticket)
+        if promise is not None and not promise.done():
+            promise.set_result(lease)
+        elif lease is not None:
+            lease.release()
+
+    def _spawn(self, spawn: Spawn) -> None:
+        process = RunnerProcess(spawn.runner, spawn.deployment, self._launch, spawn.model, self)
+        self._processes[spawn.runner] = process
+        task = asyncio.create_task(self._live(process), name=f"runner {spawn.runner}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _live(self, process: RunnerProcess) -> None:
+        """A runner's life, from spawn to reaped."""
+        try:
+            how = await process.run()
+        except OSError as error:
+            reason = f"the runner could not be started: {error.strerror}"
+            self._do(lambda now: self._state.load_failed(process.number, reason, now))
+            how = reason
+        del self._processes[process.number]
+        self._do(lambda now: self._state.exited(process.number, how, now))
+
+    def _tell(self, event: FleetEvent) -> None:
+        gauges.count(event)
+        level = "warning" if event.kind in {"crash", "error"} else "info"
+        getattr(_log, level)(event.message, model=event.model, kind=event.kind, reason=event.reason)
+        try:
+            self._on_event(event)
+        except Exception:
+            _log.exception("an observer of the fleet failed", model=event.model)
+
+    def _rearm(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._state.due(loop.time())
+        self._timer = None if due == math.inf else loop.call_at(due, self._tick)
+        if self._gauge_timer is None:
+            self._gauge_timer = loop.call_later(_GAUGE_LAG, self._refresh)
+
+    def _refresh(self) -> None:
+        self._gauge_timer = None
+        self._gauges.refresh()
+
+    def _tick(self) -> None:
+        now = asyncio.get_running_loop().time()
+        heard = {number: process.heard(now) for number, process in self._processes.items()}
+        self._do(lambda at: self._state.tick(at, heard))
+
+    # ------------------------------------------------------------ what runners say (process.Listener)
+
+    def loading(self, number: int, frame: Progress) -> None:
+        """A load goes on."""
+        self._do(lambda now: self._state.progress(number, frame.fraction, now))
+
+    def loaded(self, number: int, frame: Ready) -> None:
+        """A runner can serve."""
+        self._do(lambda now: self._state.ready(number, frame.have, frame.load_ns, now))
+        gauges.loaded(self._state.board.runners[number])
+
+    def not_loaded(self, number: int, frame: LoadFailed) -> None:
+        """A load failed."""
+        oom = frame.out_of_memory
+        self._do(lambda now: self._state.load_failed(number, frame.reason, now, out_of_memory=oom))
+
+    def measured(self, number: int, frame: Stats) -> None:
+        """A runner's gauges."""
+        self._state.stats(number, frame)
+        runner = self._state.board.runners.get(number)
+        if runner is not None:
+            gauges.measured(runner.entry.model, frame)

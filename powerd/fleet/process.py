@@ -1,0 +1,244 @@
+"""RunnerProcess: a runner's process and the mailboxes of the requests on it.
+
+The one reader of its frames: load progress goes to the fleet, tokens into the mailbox of their request. A runner that
+ends fails its open mailboxes at once, and only those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from powerd.errors import BadRequest, PowerError, RunnerDied
+from powerd.fleet.child import Child, Graces
+from powerd.fleet.wire import BrokenPeer
+from powerd.protocol import (
+    MAX_FRAME,
+    PART_BYTES,
+    Cancel,
+    Delta,
+    Deployment,
+    Failed,
+    Finished,
+    FromRunner,
+    Generate,
+    Load,
+    LoadFailed,
+    Part,
+    Progress,
+    Ready,
+    Row,
+    Shutdown,
+    Stats,
+    encode,
+)
+
+#: How a runner is started; the number of its socket is appended.
+DEFAULT_COMMAND = (sys.executable, "-m", "powerd.runner")
+
+Item = Row | Finished | Failed
+
+
+class Stream:
+    """The mailbox of one request: `async for` yields all that arrived since the last time, the terminal frame last.
+
+    Iterating raises RunnerDied (or what else ended the runner) when the terminal frame will not come.
+    """
+
+    __slots__ = ("_arrived", "_batch", "_error", "_over", "answered", "id")
+
+    def __init__(self, number: int, answered: Callable[[int], None]) -> None:
+        self.id = number
+        self.answered = answered  # called with `id` when the terminal frame has come
+        self._batch: list[Item] = []
+        self._arrived: asyncio.Future[None] | None = None
+        self._over = False
+        self._error: PowerError | None = None
+
+    def put(self, item: Item) -> None:
+        """Something arrived."""
+        self._batch.append(item)
+        self._wake()
+
+    def end(self, error: PowerError | None = None) -> None:
+        """Nothing more will arrive."""
+        self._over = True
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        arrived = self._arrived
+        if arrived is not None and not arrived.done():
+            arrived.set_result(None)
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> list[Item]:
+        while not self._batch:
+            if self._error is not None:
+                raise self._error
+            if self._over:
+                raise StopAsyncIteration
+            self._arrived = asyncio.get_running_loop().create_future()
+            try:
+                await self._arrived
+            finally:
+                self._arrived = None
+        batch, self._batch = self._batch, []
+        return batch
+
+
+class Listener(Protocol):
+    """Who hears what becomes of a runner; `number` is the runner's."""
+
+    def loading(self, number: int, frame: Progress) -> None:
+        """Its load goes on."""
+
+    def loaded(self, number: int, frame: Ready) -> None:
+        """It can serve."""
+
+    def not_loaded(self, number: int, frame: LoadFailed) -> None:
+        """It could not load and exits."""
+
+    def measured(self, number: int, frame: Stats) -> None:
+        """Its gauges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How runners are started and ended."""
+
+    command: Sequence[str]
+    graces: Graces
+
+
+class RunnerProcess:
+    """One runner from spawn to reaped."""
+
+    def __init__(self, number: int, deployment: Deployment, launch: Launch, label: str, listener: Listener) -> None:
+        self.number = number
+        self._child = Child(launch.command, label, self._received, launch.graces)
+        self._deployment = deployment
+        self._listener = listener
+        self._decode = msgspec.msgpack.Decoder(FromRunner).decode
+        self._streams: dict[int, Stream] = {}
+        self._fate = ""  # why we stop it, if requests were told so
+
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 before it is spawned."""
+        return self._child.pid
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines it wrote to standard error."""
+        return self._child.last_lines
+
+    def heard(self, now: float) -> float:
+        """When a frame last came; `now` while it owes nothing."""
+        return self._child.wire.heard if self._streams else now
+
+    async def run(self) -> str:
+        """Start it, have it load, wait until it is gone. Returns how it ended. Raises OSError when it cannot start."""
+        self._child.wire.send(encode(Load(self._deployment)))
+        try:
+            how = await self._child.run()
+        finally:
+            self._fail_all(self._fate or "its process ended")
+        return how
+
+    def stop(self, why: str, *, urgent: bool) -> None:
+        """End it. `urgent`: requests on it fail at once with `why`, and SIGTERM comes before anything polite."""
+        if urgent:
+            self._fate = why
+            self._fail_all(why)
+        self._child.stop(None if urgent else encode(Shutdown()))
+
+    # ------------------------------------------------------------ requests
+
+    def submit(self, frame: Generate, answered: Callable[[int], None]) -> Stream:
+        """Send a request and open its mailbox. Raises BadRequest when it passes what frames can carry."""
+        frames = _frames(frame)
+        stream = Stream(frame.id, answered)
+        self._streams[frame.id] = stream
+        self._child.wire.send_all(frames)
+        return stream
+
+    def cancel(self, request: int) -> None:
+        """Ask for the terminal frame now; nobody reads this mailbox any more."""
+        if request in self._streams:
+            self._child.wire.send(encode(Cancel(request)))
+
+    def owes(self, request: int) -> bool:
+        """Whether this request's terminal frame is still to come."""
+        return request in self._streams
+
+    def _fail_all(self, why: str) -> None:
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.end(RunnerDied(why))
+
+    # ------------------------------------------------------------ frames
+
+    def _received(self, body: memoryview) -> None:
+        try:
+            frame = self._decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise BrokenPeer(f"it sent a frame that cannot be read: {error}") from error
+        if type(frame) is Delta:
+            streams = self._streams
+            for row in frame.rows:
+                stream = streams.get(row.id)
+                if stream is not None:
+                    stream.put(row)
+        else:
+            self._dispatch(frame)
+
+    def _dispatch(self, frame: FromRunner) -> None:
+        match frame:
+            case Finished() | Failed():
+                self._close(frame)
+            case Stats():
+                self._listener.measured(self.number, frame)
+            case Progress():
+                self._listener.loading(self.number, frame)
+            case Ready():
+                self._listener.loaded(self.number, frame)
+            case LoadFailed():
+                self._listener.not_loaded(self.number, frame)
+
+    def _close(self, frame: Finished | Failed) -> None:
+        stream = self._streams.pop(frame.id, None)
+        if stream is not None:
+            stream.put(frame)
+            stream.end()
+            stream.answered(frame.id)
+
+
+def _frames(frame: Generate) -> Iterator[bytes]:
+    """The request as frames: a prompt too large for one goes ahead in parts."""
+    prompt = frame.prompt.encode() if len(frame.prompt) > PART_BYTES // 4 else b""
+    if len(prompt) <= PART_BYTES:
+        return iter((_whole(frame),))
+    count = -(-len(prompt) // PART_BYTES)
+    last = _whole(msgspec.structs.replace(frame, prompt="", parts=count))
+    return _in_parts(frame.id, prompt, last)
+
+
+def _in_parts(number: int, data: bytes, last: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), PART_BYTES):
+        yield encode(Part(number, data[start : start + PART_BYTES]))
+    yield last
+
+
+def _whole(frame: Generate) -> bytes:
+    try:
+        return encode(frame)
+    except ValueError as error:
+        raise BadRequest(f"the request is too large: beside its prompt it passes {MAX_FRAME} bytes") from error

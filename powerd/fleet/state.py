@@ -1,0 +1,301 @@
+"""FleetState: the fleet's decisions as a state machine. Events in, effects out; no I/O, no clock (pure).
+
+Every method is a plain `def` that takes `now` (seconds, monotonic) and returns the effects to perform, in order. The
+actor in `fleet` performs them and reports what comes of it as further events. Tickets are given by the caller and
+ascend; runner numbers are given here. A request gets exactly one of Grant, Loaded and Refuse, unless it is cancelled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from powerd.errors import Busy, LoadFailed, PowerError, Timeout
+from powerd.fleet import admission
+from powerd.fleet.board import Board
+from powerd.fleet.budget import Ledger
+from powerd.fleet.effects import Effect
+from powerd.fleet.entries import HEALTHY_SECONDS, Entry, Override, Phase, Runner, Waiter, needed_context
+from powerd.fleet.terms import FleetConfig, Reason, Unload, Want, Wish
+from powerd.protocol import ReadBack, Stats
+
+QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
+#: A request waits out a back-off shorter than this; for a longer one it is told to come back.
+PATIENCE = 5.0
+
+
+class FleetState:
+    """Who is in memory, who may use it, who waits, and what memory is promised."""
+
+    def __init__(self, config: FleetConfig, ledger: Ledger, jitter: Callable[[], float] = lambda: 1.0) -> None:
+        self.board = Board(config, ledger, jitter)
+
+    def due(self, now: float) -> float:
+        """When `tick` must be called at the latest, if nothing happens before; inf = never."""
+        return admission.due(self.board, now)
+
+    def _settled(self, now: float) -> list[Effect]:
+        admission.settle(self.board, now)
+        return self.board.take()
+
+    # ------------------------------------------------------------ requests
+
+    def request(self, ticket: int, want: Want, now: float, *, load_only: bool = False) -> list[Effect]:
+        """A request wants a lease on `want.deployment`, or (`load_only`) to hear that it is loaded."""
+        board = self.board
+        board.last_ticket = ticket
+        entry = board.entry(want.deployment, want.model)
+        entry.priority = entry.wish.priority if entry.wish else want.priority
+        entry.default_keep_alive = want.default_keep_alive
+        if entry.override is not None and entry.override.until is None:
+            entry.override = None
+        deadline = math.inf if want.deadline_s is None else now + want.deadline_s
+        waiter = Waiter(ticket, want, needed_context(want), now, deadline, load_only)
+        error = (
+            board.refusal() if board.refusal else self._too_soon(entry, waiter, now) or self._too_many(entry, waiter)
+        )
+        board.enqueue(entry, waiter)
+        if error is not None:
+            board.refuse(waiter, error)
+        return self._settled(now)
+
+    def _too_many(self, entry: Entry, waiter: Waiter) -> PowerError | None:
+        if len(self.board.waiting) < self.board.config.max_queue:
+            return None
+        at_once = any(runner.serving and runner.takes(waiter) and runner.has_room for runner in entry.runners)
+        return None if at_once else Busy(QUEUE_FULL)
+
+    def _objection(self, entry: Entry, waiter: Waiter, now: float) -> PowerError | None:
+        """Why this request must not even wait."""
+        if self.board.refusal is not None:
+            return self.board.refusal()
+        return self._too_soon(entry, waiter, now) or self._too_many(entry, waiter)
+
+    def _too_soon(self, entry: Entry, waiter: Waiter, now: float) -> PowerError | None:
+        delay = entry.next_try - now
+        if delay < PATIENCE or any(runner.takes(waiter) for runner in entry.runners):
+            return None
+        times = "once" if entry.faults == 1 else f"{entry.faults} times in a row"
+        text = f"model '{entry.model}' failed {times}, the last time: {entry.fault}; it is tried again in {delay:.0f} s"
+        return Busy(text, delay)
+
+    def cancel(self, ticket: int, now: float) -> list[Effect]:
+        """A request that waited has gone."""
+        self.board.drop(ticket)
+        return self._settled(now)
+
+    def release(self, ticket: int, now: float) -> list[Effect]:
+        """A lease has ended."""
+        self.board.release(ticket, now)
+        return self._settled(now)
+
+    # ------------------------------------------------------------ runners
+
+    def progress(self, number: int, fraction: float, now: float) -> list[Effect]:
+        """A load goes on; its deadline moves out."""
+        runner = self.board.runners.get(number)
+        if runner is not None and runner.phase is Phase.LOADING:
+            runner.fraction = min(1.0, max(runner.fraction, fraction))
+            runner.deadline = now + self.board.config.load_timeout
+        return []
+
+    def ready(self, number: int, have: ReadBack, load_ns: int, now: float) -> list[Effect]:
+        """A runner can serve; what it really holds goes into the ledger."""
+        board = self.board
+        runner = board.runners.get(number)
+        if runner is None or runner.phase is not Phase.LOADING:
+            return []
+        entry = runner.entry
+        runner.phase, runner.fraction, runner.readback = Phase.READY, 1.0, have
+        runner.ready_at = runner.used = now
+        board.ledger.resize(number, max(board.ledger.held(number), have.size or have.rss))
+        entry.grown = max(entry.grown, runner.deployment.context if entry.deployment.context_auto else 0)
+        entry.after = frozenset()
+        for older in entry.runners:
+            if older is not runner and older.staying:
+                runner.sticky = older.sticky
+                board.leave(older, Reason.REPLACED)
+                older.served_below = 0
+        text = f"ready after {load_ns / 1e9:.2f} s with {have.context} tokens of context on {have.device}"
+        board.emit("ready", entry, "", text, now)
+        return self._settled(now)
+
+    def load_failed(self, number: int, reason: str, now: float, *, out_of_memory: bool = False) -> list[Effect]:
+        """A runner could not load. Once, when memory was short, everything idle is evicted and it is tried again."""
+        runner = self.board.runners.get(number)
+        if runner is None or runner.phase is not Phase.LOADING:
+            return []
+        entry = runner.entry
+        orphans = _left_alone(runner)
+        self.board.stop(runner, Reason.LOAD_FAILED, reason, now, urgent=True)
+        if out_of_memory and not entry.after and self._make_room(runner, now):
+            entry.story.tell(now, "out of memory while loading; tried once more with everything idle evicted")
+            return self._settled(now)
+        entry.after = frozenset()
+        entry.fail(f"failed to load: {reason}", 1, self.board.jitter(), now)
+        for waiter in orphans:
+            self.board.refuse(waiter, LoadFailed(reason))
+        self.board.emit("error", entry, "load-failed", f"failed to load: {reason}", now)
+        return self._settled(now)
+
+    def _make_room(self, runner: Runner, now: float) -> bool:
+        """Evict whatever idles; the next load waits until it is gone."""
+        board, entry = self.board, runner.entry
+        idle = [other for other in board.runners.values() if other.phase is Phase.READY and other.staying]
+        idle = [other for other in idle if not (other.leases or other.wanted or other.entry.pinned)]
+        for other in idle:
+            board.stop(other, Reason.EVICTED, f"evicted for {entry.model}, which ran out of memory while loading", now)
+        entry.after = frozenset(other.id for other in idle) | {runner.id}
+        entry.warm = True
+        return bool(idle)
+
+    def exited(self, number: int, how: str, now: float) -> list[Effect]:
+        """A runner's process is gone; `how` it ended, for people. Its leases have failed already."""
+        board = self.board
+        runner = board.runners.get(number)
+        if runner is None:
+            return []
+        phase, entry, orphans = runner.phase, runner.entry, _left_alone(runner)
+        board.gone(runner)
+        if phase is not Phase.STOPPING:
+            self._crashed(runner, phase, orphans, how, now)
+        elif runner.reason is not None and runner.reason is not Reason.LOAD_FAILED:
+            board.emit("unload", entry, runner.reason, f"unloaded: {runner.why}", now)
+        return self._settled(now)
+
+    def _crashed(self, runner: Runner, phase: Phase, orphans: list[Waiter], how: str, now: float) -> None:
+        board, entry = self.board, runner.entry
+        if now - runner.ready_at >= HEALTHY_SECONDS:
+            entry.faults = 0
+        again = phase is Phase.LOADING and entry.faults > 0
+        delay = entry.fail(f"stopped unexpectedly: {how}", 0, board.jitter(), now)
+        board.emit("crash", entry, Reason.CRASH, f"stopped unexpectedly: {how}; restarted in {delay:.0f} s", now)
+        for waiter in orphans:
+            error = (
+                LoadFailed(f"the runner stopped while loading: {how}") if again else self._too_soon(entry, waiter, now)
+            )
+            if error is not None:
+                board.refuse(waiter, error)
+
+    def stats(self, number: int, stats: Stats) -> None:
+        """The engine's gauges, kept for listings."""
+        runner = self.board.runners.get(number)
+        if runner is not None:
+            runner.stats = stats
+
+    # ------------------------------------------------------------ the owner's hand
+
+    def wishes(self, wishes: Mapping[str, Wish], now: float) -> list[Effect]:
+        """What the catalog says from now on, by key. Runners whose key it no longer names drain and are unloaded."""
+        for key, wish in wishes.items():
+            entry = self.board.entry(wish.deployment, wish.names[0])
+            assert key == entry.key
+            self._heed(entry, wish)
+        for entry in self.board.entries.values():
+            if entry.wish is not None and entry.key not in wishes:
+                self._withdraw(entry, wishes)
+        return self._settled(now)
+
+    def _heed(self, entry: Entry, wish: Wish) -> None:
+        old = entry.wish
+        if old == wish:
+            return
+        entry.wish, entry.deployment, entry.model, entry.priority = wish, wish.deployment, wish.names[0], wish.priority
+        entry.waiting = ""
+        if entry.override is not None and entry.override.until is None:
+            entry.override = None
+        for runner in entry.runners:
+            if runner.leaving is Reason.CONFIG:
+                runner.leaving = None
+            if old is not None and old.keep_alive != wish.keep_alive:
+                runner.sticky = None
+
+    def _withdraw(self, entry: Entry, wishes: Mapping[str, Wish]) -> None:
+        assert entry.wish is not None
+        if entry.current is not None:
+            heirs = [
+                wish.deployment.key for wish in wishes.values() if not set(wish.names).isdisjoint(entry.wish.names)
+            ]
+            for key in heirs:
+                self.board.entries[key].warm = self.board.entries[key].current is None
+        entry.wish, entry.override, entry.warm, entry.waiting = None, None, False, ""
+        for runner in entry.runners:
+            self.board.leave(runner, Reason.CONFIG)
+
+    def load(self, ticket: int, want: Want, hold: float | None, now: float) -> list[Effect]:
+        """The operator wants it loaded; with `hold`, kept for that many seconds whatever happens short of eviction."""
+        effects = self.request(ticket, want, now, load_only=True)
+        entry = self.board.entries[want.deployment.key]
+        entry.override = Override("loaded", now + hold if hold else None)
+        return effects
+
+    def unload(
+        self, key: str, reason: Reason, now: float, *, force: bool = False, hold: float | None = None
+    ) -> tuple[Unload, list[Effect]]:
+        """Take a model out of memory when its requests have ended, or (`force`) at once.
+
+        IDLE is a client's keep_alive 0, which a declared `loaded` or pinned model ignores; OPERATOR keeps a declared
+        model out until the next request, a change of its wish, or `hold` seconds; CONFIG lets it go for good.
+        """
+        entry = self.board.entries.get(key)
+        if entry is None:
+            return Unload(True, "it is not loaded"), []
+        if reason is Reason.IDLE and entry.kept:
+            return Unload(False, f"'{entry.model}' is declared to stay loaded; keep_alive 0 is ignored"), []
+        if reason is Reason.OPERATOR:
+            entry.override = Override("stopped", now + hold if hold else None)
+            entry.warm = False
+        users = 0
+        for runner in [runner for runner in entry.runners if runner.phase is not Phase.STOPPING]:
+            users += len(runner.leases)
+            runner.sticky = 0.0
+            if reason is Reason.CONFIG:
+                self.board.leave(runner, reason)
+            if force:
+                self.board.stop(runner, reason, "unloaded by force", now, urgent=True)
+        effects = self._settled(now)
+        if users and not force:
+            return Unload(True, f"it is unloaded when its {users} running requests end"), effects
+        return Unload(True, "unloaded" if entry.runners else "it is not loaded"), effects
+
+    # ------------------------------------------------------------ time and the end
+
+    def tick(self, now: float, heard: Mapping[int, float]) -> list[Effect]:
+        """Do what is due. `heard`: by runner, when a frame last came (now, when it owes nothing)."""
+        board = self.board
+        for runner in list(board.runners.values()):
+            runner.heard = max(runner.heard, heard.get(runner.id, runner.heard))
+            if runner.phase is Phase.LOADING and now >= runner.deadline:
+                self.load_failed(runner.id, "timed out waiting for the model to load", now)
+            elif runner.phase is Phase.READY and runner.leases and now >= runner.heard + board.config.stall_timeout:
+                why = f"no progress for {board.config.stall_timeout:g} s"
+                runner.entry.fail(why, 0, board.jitter(), now)
+                board.stop(runner, Reason.CRASH, why, now, urgent=True)
+        for entry in list(board.waiting.values()):
+            for waiter in [waiter for waiter in entry.waiters.values() if now >= waiter.deadline]:
+                text = f"no place on '{entry.model}' came free within {now - waiter.since:.0f} s"
+                board.refuse(waiter, Timeout(text))
+        return self._settled(now)
+
+    def refuse_all(self, error: Callable[[], PowerError], now: float) -> list[Effect]:
+        """From now on nothing is leased or loaded; those who wait hear `error()`."""
+        self.board.refusal = error
+        for entry in list(self.board.entries.values()):
+            for waiter in list(entry.waiters.values()):
+                self.board.refuse(waiter, error())
+        return self._settled(now)
+
+    def shut_down(self, error: Callable[[], PowerError], now: float, *, urgent: bool = False) -> list[Effect]:
+        """Refuse everything and let every runner go: when its requests have ended, or (`urgent`) at once."""
+        for runner in self.board.runners.values():
+            self.board.leave(runner, Reason.SHUTDOWN)
+            if urgent:
+                reason = runner.reason or Reason.SHUTDOWN
+                self.board.stop(runner, reason, runner.why or "the server is shutting down", now, urgent=True)
+        return self.refuse_all(error, now)
+
+
+def _left_alone(runner: Runner) -> list[Waiter]:
+    """Who waits for this runner and for no other."""
+    others = [other for other in runner.entry.runners if other is not runner]
+    return [waiter for waiter in runner.queue() if not any(other.takes(waiter) for other in others)]

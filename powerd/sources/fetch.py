@@ -1,0 +1,111 @@
+"""Fetch: a source's weights into the store, checked before anybody can see them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+from powerd import __version__
+from powerd.digest import Digest
+from powerd.errors import BadRequest, Cancelled, Conflict, SourceFailed
+from powerd.sources.source import Source
+from powerd.sources.transfer import Patience, Transfer
+from powerd.store.files import stamp
+from powerd.store.gguf import GgufError, read_header
+from powerd.store.ingest import Ingest
+from powerd.store.store import Store
+
+OnProgress = Callable[[int, int], None]
+
+_PATIENT = Patience()
+_BUILTIN = {"demo": "tiny-chat-q8_0.gguf"}
+
+
+async def fetch(
+    source: Source,
+    store: Store,
+    *,
+    expect: Digest | None = None,
+    on_progress: OnProgress = lambda _completed, _total: None,
+    patience: Patience = _PATIENT,
+) -> Digest:
+    """Bring the weights of `source` into the store and return their digest; with `expect`, only those bytes.
+
+    `on_progress` hears (bytes completed, bytes in all or 0) on the event loop. Cancelling stops within a chunk and
+    leaves nothing behind. Raises SourceFailed, NoSpace, StoreFailed, BadRequest for an unsupported source.
+    """
+    if not source.supported:
+        raise BadRequest(source.why_not, "source")
+    if expect is not None and (present := await asyncio.to_thread(store.blob, expect)) is not None:
+        size = present.stat().st_size
+        on_progress(size, size)
+        return expect
+    if source.kind == "url":
+        transfer = Transfer(source.url, store, expect, on_progress, patience)
+        return await transfer.run(lambda ingest: _check(ingest, source))
+    return await _take(source, store, expect, on_progress)
+
+
+def identity(source: Source) -> str:
+    """How the source looks: equal as long as fetching it again would bring the same bytes, as far as can be told.
+
+    Blocks for a local file's status. Raises SourceFailed when a local file cannot be looked at.
+    """
+    if source.kind not in {"file", "builtin"}:
+        return ""
+    try:
+        now = stamp(_path(source))
+    except OSError as error:
+        raise SourceFailed(f"{source.text}: {error.strerror}") from None
+    if now is None:
+        raise SourceFailed(f"{source.text}: there is no such file")
+    if source.kind == "builtin":
+        return f"powerd {__version__}, {now[1]} bytes"
+    return "{}-{}-{}".format(*now)
+
+
+def _path(source: Source) -> Path:
+    if source.kind == "builtin":
+        return Path(str(files("powerd.demo").joinpath(_BUILTIN[source.name])))
+    assert source.path is not None
+    return source.path
+
+
+async def _take(source: Source, store: Store, expect: Digest | None, on_progress: OnProgress) -> Digest:
+    path = _path(source)
+    await asyncio.to_thread(_check_file, path, source)
+    loop = asyncio.get_running_loop()
+    stop = threading.Event()
+
+    def progress(completed: int, total: int) -> None:
+        if stop.is_set():
+            raise Cancelled("the fetch was cancelled")
+        loop.call_soon_threadsafe(on_progress, completed, total)
+
+    work = asyncio.ensure_future(asyncio.to_thread(store.take, path, expect, progress))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([work])
+        work.exception()
+        raise
+    except (BadRequest, Conflict) as error:
+        raise SourceFailed(f"{source.text}: {error.message}") from None
+
+
+async def _check(ingest: Ingest, source: Source) -> None:
+    await asyncio.to_thread(_check_file, ingest.path, source)
+
+
+def _check_file(path: Path, source: Source) -> None:
+    """Raise SourceFailed unless the file is a model."""
+    try:
+        read_header(path).check_model()
+    except GgufError as error:
+        raise SourceFailed(f"{source.text}: {error}") from None
+    except OSError as error:
+        raise SourceFailed(f"{source.text}: {error.strerror}") from None

@@ -1,0 +1,114 @@
+"""Settings: which layer wins, what OLLAMA_* variables come to, and what is said of bad values."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from powerd.paths import resolve
+from powerd.settings import OLLAMA_VARIABLES, Settings, explain, host_port, load, ollama_host
+
+
+@pytest.fixture(autouse=True)
+def no_power_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POWER_LISTEN", "POWER_MAX_QUEUE", "POWER_STORE_PATH", "POWER_LOG_LEVEL", "POWER_ALLOWED_HOSTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_flags_win_over_power_over_ollama_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = {"max_queue": 1, "listen": "1.1.1.1:1", "drain_timeout": "30s"}
+    environ = {"OLLAMA_MAX_QUEUE": "2", "OLLAMA_HOST": "2.2.2.2:2"}
+    assert load({}, {}, file).max_queue == 1
+    assert load({}, environ, file).max_queue == 2
+    monkeypatch.setenv("POWER_MAX_QUEUE", "3")
+    assert load({}, environ, file).max_queue == 3
+    settings = load({"max_queue": 4}, environ, file)
+    assert (settings.max_queue, settings.listen, settings.drain_timeout) == (4, "2.2.2.2:2", 30.0)
+
+
+def test_sections_merge_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWER_STORE_PATH", "/from/env")
+    settings = load({}, {"OLLAMA_MODELS": "/from/ollama"}, {"store": {"quota": "3GiB", "path": "/from/file"}})
+    assert (settings.store.path, settings.store.quota) == (Path("/from/env"), 3 << 30)
+
+
+def test_lists_in_the_environment_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWER_ALLOWED_HOSTS", "a, b")
+    assert load({}, {"OLLAMA_ORIGINS": "http://x,app://y"}, {}).allowed_hosts == ("a", "b")
+    assert load({}, {"OLLAMA_ORIGINS": "http://x,app://y"}, {}).allowed_origins == ("http://x", "app://y")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("OLLAMA_HOST", ":1234", "listen", "0.0.0.0:1234"),
+        ("OLLAMA_KEEP_ALIVE", "-1", "keep_alive", math.inf),
+        ("OLLAMA_KEEP_ALIVE", "90", "keep_alive", 90.0),
+        ("OLLAMA_KEEP_ALIVE", '"24h"', "keep_alive", 86400.0),
+        ("OLLAMA_KEEP_ALIVE", "soon", "keep_alive", 300.0),
+        ("OLLAMA_LOAD_TIMEOUT", "0", "load_timeout", math.inf),
+        ("OLLAMA_LOAD_TIMEOUT", "-1", "load_timeout", math.inf),
+        ("OLLAMA_CONTEXT_LENGTH", "8192", "context_length", 8192),
+        ("OLLAMA_NUM_PARALLEL", "many", "parallel", 0),
+        ("OLLAMA_MAX_LOADED_MODELS", "2", "max_loaded_models", 2),
+        ("OLLAMA_KV_CACHE_TYPE", "Q8_0", "kv_cache", "q8_0"),
+    ],
+)
+def test_ollama_variables(variable: str, text: str, field: str, value: object) -> None:
+    assert variable in OLLAMA_VARIABLES
+    assert getattr(load({}, {variable: text}, {}), field) == value
+
+
+def test_ollama_debug_is_the_log_level() -> None:
+    assert load({}, {"OLLAMA_DEBUG": "1"}, {}).log.level == "debug"
+    assert load({}, {"OLLAMA_DEBUG": "0"}, {}).log.level == "info"
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("127.0.0.1", "127.0.0.1:11434"),
+        ("http://h", "h:80"),
+        ("https://h:5/path", "h:5"),
+        ("h:99999", "h:11434"),
+        ("[::1]:7", "[::1]:7"),
+        ("[::1]", "[::1]:11434"),
+    ],
+)
+def test_ollama_host_forms(text: str, listen: str) -> None:
+    assert ollama_host(text) == listen
+
+
+def test_every_problem_is_named_with_its_key() -> None:
+    with pytest.raises(ValidationError) as caught:
+        load({}, {}, {"lisen": 1, "listen": "nonsense", "store": {"pth": 1}, "tls": {}, "max_queue": -1})
+    said = dict(explain(caught.value))
+    assert said["lisen"] == 'unknown key "lisen"; did you mean "listen"?'
+    assert "HOST:PORT" in said["listen"]
+    assert 'did you mean "store.path"' in said["store.pth"]
+    assert "reserved for a later version" in said["tls"]
+    assert "greater than or equal to 0" in said["max_queue"]
+
+
+def test_host_port() -> None:
+    assert host_port("[::1]:80") == ("::1", 80)
+    for bad in ("x", "x:", ":80", "x:70000", "x:٨٠"):
+        with pytest.raises(ValueError, match="HOST:PORT"):
+            host_port(bad)
+
+
+def test_paths_as_root_and_as_a_user() -> None:
+    home = Path("/home/u")
+    root = resolve(Settings(), 0, {}, home)
+    assert (root.config, root.models) == (Path("/etc/power/powerd.yaml"), Path("/etc/power/models.yaml"))
+    assert (root.state, root.store) == (Path("/var/lib/power"), Path("/var/lib/power/models"))
+    assert root.socket == Path("/run/power/control.sock")
+    user = resolve(Settings(), 1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, home)
+    assert user.models == Path("/home/u/.config/power/models.yaml")
+    assert user.state == Path("/home/u/.local/share/power")
+    assert user.socket == Path("/run/user/1000/power/control.sock")
+    assert resolve(Settings(), 1000, {}, home).socket == Path("/home/u/.local/share/power/control.sock")
+    assert resolve(Settings(), 0, {"POWER_HOME": "/p"}, home).socket == Path("/p/control.sock")
