@@ -18,6 +18,7 @@ from powerd.catalog.loader import Block, Node, Scalar, load
 from powerd.catalog.parse import parse
 from powerd.catalog.problems import Problems
 from powerd.catalog.spec import CatalogError, Position, Problem
+from powerd.files import read_text
 from powerd.paths import Paths, config_directory, resolve
 from powerd.settings import Settings, explain
 from powerd.settings import load as fold
@@ -85,7 +86,7 @@ def configure(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
 def _read(path: Path, *, must_exist: bool) -> tuple[dict[str, Any], dict[str, Position]]:
     """powerd.yaml as plain values, and where each key stands; a file nobody named may be missing."""
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         if must_exist:
             raise BadConfig([f"{path}: there is no such file"]) from None
@@ -146,7 +147,7 @@ def check(flags: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _check_models(path: Path, *, named: bool) -> Any:
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         if named:
             raise BadConfig([f"{path}: there is no such file"]) from None
@@ -155,7 +156,7 @@ def _check_models(path: Path, *, named: bool) -> Any:
         raise BadConfig([f"{path}: not UTF-8 at byte {error.start}"]) from None
     except OSError as error:
         raise BadConfig([f"{path}: {error.strerror}"]) from None
-    return parse(text, file=str(path), directory=path.parent, read_file=lambda file: file.read_text("utf-8"))
+    return parse(text, file=str(path), directory=path.parent, read_file=read_text)
 
 
 def _report(problems: list[str], warnings: list[str], models: int, *, as_json: bool) -> None:

@@ -76,7 +76,11 @@ class Daemon:
         self._renderers = Renderers(RENDER)
         node = NodeDefaults(settings.context_length, settings.parallel, settings.kv_cache)
         self._library = Library(
-            self._store, node, hide_unmanaged=settings.unmanaged == "hide", default_model=settings.default_model
+            self._store,
+            self._fleet,
+            node,
+            hide_unmanaged=settings.unmanaged == "hide",
+            default_model=settings.default_model,
         )
         self._reconciler = Reconciler(
             Tools(self._store, self._fleet, self._library, node, offline=settings.offline),
@@ -104,10 +108,12 @@ class Daemon:
             raise
         try:
             await asyncio.to_thread(self._store.open)
-        except PowerError:
+        except PowerError as error:
             tcp.close()
             unix.close()
             paths.socket.unlink()
+            if error.code == "conflict":
+                raise CannotListen(f"another powerd is running: {error}") from None
             raise
         await self._fleet.start()
         await self._renderers.start()

@@ -123,8 +123,8 @@ class BackendUnavailable(PowerError):
 
     def __init__(self) -> None:
         super().__init__(
-            "backend not available: llama-cpp-python is not installed here; install it with "
-            "`pip install 'powerd[llama]'` (the README has the lines for CUDA, Metal, Vulkan and ROCm) and restart powerd"
+            "backend not available: llama-cpp-python is not installed here; install it with `pip install "
+            "'powerd[llama]'` (the README has the lines for CUDA, Metal, Vulkan and ROCm) and restart powerd"
         )
 
 

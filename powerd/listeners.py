@@ -61,7 +61,9 @@ def bind_unix(path: Path) -> socket.socket:
     A socket file left behind is replaced only after connecting to it failed. Raises CannotListen.
     """
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise CannotListen(f"control socket path is longer than {MAX_SOCKET_PATH} bytes: {path}; choose one with --socket")
+        raise CannotListen(
+            f"control socket path is longer than {MAX_SOCKET_PATH} bytes: {path}; choose one with --socket"
+        )
     try:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o750, parents=True)

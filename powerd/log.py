@@ -34,7 +34,10 @@ def configure(style: str, level: str) -> None:
 def _route_library_logs(level: str) -> None:
     """What libraries say through `logging` (Granian, Litestar, httpx) joins our stream, from warnings up."""
     logging.basicConfig(
-        handlers=[_Forward()], level=logging.DEBUG if level == "debug" else logging.WARNING, force=True, format="%(message)s"
+        handlers=[_Forward()],
+        level=logging.DEBUG if level == "debug" else logging.WARNING,
+        force=True,
+        format="%(message)s",
     )
     for name in ("httpx", "httpcore", "asyncio", "watchfiles"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -34,8 +34,12 @@ QUEUED = Gauge("power_requests_queued", "Requests waiting for a lease.", ["model
 LOADED = Gauge("power_loaded", "1 while a runner serves the model.", ["model"], registry=REGISTRY)
 CELLS_USED = Gauge("power_cells_used", "KV cells in use.", ["model"], registry=REGISTRY)
 CELLS_TOTAL = Gauge("power_cells_total", "KV cells in the pool.", ["model"], registry=REGISTRY)
-BATCH_ROWS = Gauge("power_batch_rows", "Most sequences in one decode since the last report.", ["model"], registry=REGISTRY)
-LOADS = Counter("power_loads", "Finished loads by result: ready, failed, timeout.", ["model", "result"], registry=REGISTRY)
+BATCH_ROWS = Gauge(
+    "power_batch_rows", "Most sequences in one decode since the last report.", ["model"], registry=REGISTRY
+)
+LOADS = Counter(
+    "power_loads", "Finished loads by result: ready, failed, timeout.", ["model", "result"], registry=REGISTRY
+)
 LOAD_SECONDS = Histogram("power_load_seconds", "Spawn to Ready.", ["model"], buckets=_SECONDS, registry=REGISTRY)
 UNLOADS = Counter("power_unloads", "Unloads by reason.", ["model", "reason"], registry=REGISTRY)
 CRASHES = Counter("power_crashes", "Runners that ended on their own.", ["model"], registry=REGISTRY)

@@ -25,11 +25,7 @@ DEMO = Path(__file__).parent.parent / "powerd" / "demo" / "tiny-chat-q8_0.gguf"
 NORMAL, CONTROL = 1, 3
 
 #: Every one of these is a single token of the made-up vocabulary, with the space before it.
-WORDS = (
-    "time year people way day man thing woman life child world school state family student group country problem hand "
-    "part place case week company system program question work government number night point home water room mother "
-    "area money story fact month lot right study book eye job word business issue"
-).split()
+WORDS = ["time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state", "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company", "system", "program", "question", "work", "government", "number", "night", "point", "home", "water", "room", "mother", "area", "money", "story", "fact", "month", "lot", "right", "study", "book", "eye", "job", "word", "business", "issue"]
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,25 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 #: What each room may import of powerd, besides itself. Everything may import the package itself (`powerd.__version__`).
 GROUND = {"errors"}
-FLOOR = GROUND | {"protocol", "options", "names", "digest", "quantities", "settings", "paths", "metrics", "log"}
+FLOOR = GROUND | {
+    "protocol",
+    "options",
+    "names",
+    "digest",
+    "quantities",
+    "settings",
+    "paths",
+    "files",
+    "metrics",
+    "log",
+}
 TEXTS = {"catalog", "prompt"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "digest": set(),
     "names": set(),
     "quantities": set(),
+    "files": set(),
     "metrics": set(),
     "log": set(),
     "protocol": GROUND,
@@ -110,7 +122,9 @@ def test_dialects_are_blind_to_each_other() -> None:
 
 
 def test_only_runner_llama_imports_the_engine() -> None:
-    users = {str(path.relative_to(ROOT)) for path in MODULES if any(m.split(".")[0] == "llama_cpp" for m in imports(path))}
+    users = {
+        str(path.relative_to(ROOT)) for path in MODULES if any(m.split(".")[0] == "llama_cpp" for m in imports(path))
+    }
     assert users == {"powerd/runner/llama.py"}
 
 

@@ -1,4 +1,4 @@
-"""Listeners: sockets of our own behind embedded Granian (its private hook is guarded here), busy and stale addresses."""
+"""Listeners: sockets of our own behind embedded Granian (its private hook is guarded here)."""
 
 from __future__ import annotations
 

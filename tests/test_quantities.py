@@ -11,7 +11,16 @@ from powerd.quantities import parse_duration, parse_size, show_bytes
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5m", 300), ("1h30m", 5400), ("500ms", 0.5), ("-1m", -60), ("0", 0), ("1.5h", 5400), ("2d", 172800), ("24h", 86400)],
+    [
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("500ms", 0.5),
+        ("-1m", -60),
+        ("0", 0),
+        ("1.5h", 5400),
+        ("2d", 172800),
+        ("24h", 86400),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)

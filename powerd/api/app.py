@@ -90,7 +90,8 @@ def _recorded(call: Call) -> Iterator[None]:
         status = call.status or 499
         metrics.REQUESTS.labels(call.dialect.name, call.route, str(status)).inc()
         metrics.REQUEST_SECONDS.labels(call.dialect.name, call.route).observe(seconds)
-        log.info(
+        say = log.debug if call.dialect is ops.DIALECT else log.info
+        say(
             "answered",
             dialect=call.dialect.name,
             method=call.method,
@@ -114,9 +115,9 @@ async def _answering(call: Call, work: Awaitable[None]) -> None:
         except (PowerError, Refusal) as error:
             await call.fail(error)
     except Exception:
-        _log.exception("a request failed unexpectedly", request=call.id, route=call.route)
+        refusal = call.unexpected()
         if not call.status:
-            await call.fail(Refusal(503, f"internal error; see the log under request id {call.id}"))
+            await call.fail(refusal)
 
 
 async def _admitted(call: Call) -> bool:
@@ -186,6 +187,4 @@ def _no_page(request: Request[object, object, State], _error: HTTPException) -> 
     call.failure = Refusal.no_page()
     call.status = call.failure.status
     headers = {"X-Request-Id": call.id, **call.headers}
-    return Response(
-        call.failure.message.encode(), media_type="text/plain; charset=utf-8", status_code=404, headers=headers
-    )
+    return Response(call.failure.message.encode(), media_type="text/plain", status_code=404, headers=headers)

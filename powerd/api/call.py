@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import structlog
 
 from powerd.api.auth import Access
 from powerd.api.context import ApiContext
 from powerd.api.status import Refusal, headers_of, status_of
 from powerd.api.strict import Request, decode
 from powerd.errors import BadRequest, Cancelled, PowerError, TooLarge
+
+_log = structlog.get_logger("powerd.api")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -175,6 +178,12 @@ class Call:
     async def finish(self) -> None:
         """End a streamed answer."""
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def unexpected(self) -> Refusal:
+        """Log the exception being handled, and what to tell the client instead of it."""
+        _log.exception("a request failed unexpectedly", request=self.id, route=self.route)
+        self.failure = Refusal(503, f"internal error; see the log under request id {self.id}")
+        return self.failure
 
     async def while_connected(self, work: Awaitable[None]) -> None:
         """Await `work`; a client that goes away cancels it. Raises Cancelled then."""

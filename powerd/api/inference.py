@@ -26,6 +26,7 @@ from powerd.options import Options, merge
 from powerd.protocol import Failed, Finished, Generate, Message, Row
 from powerd.reconcile.offer import Offer
 
+_STAYS = MappingProxyType({"X-Powerd-Keep-Alive": "ignored (models.yaml declares that the model stays loaded)"})
 MAX_ANSWER = 16 << 20  # bytes of text an answer that is not streamed may hold
 
 
@@ -122,7 +123,7 @@ async def unload(context: ApiContext, ask: Ask) -> dict[str, str]:
     """Unload the model if it is loaded and its declaration lets a client do that; the notes say when it does not."""
     offer = find(context, ask)
     done: Unload = await context.fleet.unload(offer.deployment.key, Reason.IDLE)
-    return {} if done else {"X-Powerd-Keep-Alive": f"ignored ({done.reason})"}
+    return {} if done else dict(_STAYS)
 
 
 def find(context: ApiContext, ask: Ask) -> Offer:
@@ -172,7 +173,7 @@ def _lease_notes(options: Options, lease: Lease) -> dict[str, str]:
     if options.num_ctx is not None and options.num_ctx > lease.context:
         notes["X-Powerd-Context"] = f"{lease.context} (declared; {options.num_ctx} was asked)"
     if lease.keep_alive_ignored:
-        notes["X-Powerd-Keep-Alive"] = "ignored (models.yaml declares that the model stays loaded)"
+        notes |= _STAYS
     return notes
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from powerd.api import inference
 from powerd.api.ask import Ask, Timing
 from powerd.api.call import Call
+from powerd.api.status import Refusal
 from powerd.errors import Cancelled, PowerError
 from powerd.protocol import Finished
 
@@ -27,7 +28,7 @@ class Framing(Protocol):
     def last(self, finished: Finished, timing: Timing) -> bytes:
         """The end of a stream that went well."""
 
-    def failed(self, error: PowerError) -> bytes:
+    def failed(self, error: PowerError | Refusal) -> bytes:
         """The end of a stream that did not."""
 
     def whole(self, text: str, finished: Finished, timing: Timing) -> bytes:
@@ -45,11 +46,11 @@ async def _reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> Non
             call.model = answer.offer.name.display
             call.headers |= answer.notes
             await (_streamed if stream else _at_once)(call, answer, framing)
-    except PowerError as error:
+    except Exception as error:
         if not call.status or isinstance(error, Cancelled):
             raise
-        call.failure = error
-        await call.write(framing.failed(error), framing.content_type)
+        call.failure = error if isinstance(error, PowerError) else call.unexpected()
+        await call.write(framing.failed(call.failure), framing.content_type)
     if stream:
         await call.finish()
 

@@ -90,7 +90,7 @@ class ModelSpec:
     gpu_layers: int | Literal["all"] | None = None
     context: int | None = None  # tokens per sequence
     parallel: int | None = None
-    kv_cache: CellType = "f16"
+    kv_cache: CellType | None = None
     keep_alive: float | None = None  # seconds; ALWAYS = pinned; None = the daemon's default
     priority: int = 0
     aliases: tuple[Name, ...] = ()
@@ -119,7 +119,7 @@ class Defaults:
     gpu_layers: int | Literal["all"] | None = None
     context: int | None = None
     parallel: int | None = None
-    kv_cache: CellType = "f16"
+    kv_cache: CellType | None = None
     overflow: Overflow = "dialect"
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     system: str | None = None

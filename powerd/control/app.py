@@ -10,6 +10,7 @@ from typing import Any, cast
 import structlog
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
+
 from powerd.control import rows
 from powerd.control.schema import (
     ApplyReply,
@@ -148,11 +149,12 @@ def _refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Respo
         detail = f"there is no route {request.url.path} on the control socket"
     else:
         extra = error.extra if isinstance(error.extra, list) else []
-        detail = "; ".join([error.detail, *(str(problem.get("message", "")) for problem in extra if isinstance(problem, dict))])
+        detail = "; ".join(
+            [error.detail, *(str(problem.get("message", "")) for problem in extra if isinstance(problem, dict))]
+        )
     return Response(Refusal(detail, "bad_request"), status_code=error.status_code)
 
 
 def _refuse_bug(_: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:
     log.error("control route failed", exc_info=error)
     return Response(Refusal("internal error; see powerd's log", "internal"), status_code=503)
-

@@ -125,7 +125,10 @@ class ApplyReply(msgspec.Struct):
 
 
 class ModelRequest(msgspec.Struct, omit_defaults=True):
-    """Load or stop one model; `hold` (`--for`) is how many seconds the override stands, 0 = until the next request or change."""
+    """Load or stop one model.
+
+    `hold` (`--for`) is how many seconds the override stands; 0 = until the next request or change.
+    """
 
     model: str
     hold: float = 0.0

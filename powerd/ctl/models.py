@@ -141,12 +141,11 @@ def stop(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def rm(arguments: Namespace, terminal: Terminal) -> int:
-    """Delete models, each after its copy in memory; one that fails does not keep the others."""
+    """Delete models; one that fails does not keep the others."""
     client = Client(arguments.socket)
     outcome = DONE
     for model in arguments.models:
         try:
-            _unload(client, model, terminal)
             client.fetch("DELETE", "/api/delete", {"model": model}, _DELETE_SECONDS)
         except Refused as error:
             terminal.error(error.message)
@@ -154,15 +153,6 @@ def rm(arguments: Namespace, terminal: Terminal) -> int:
         else:
             terminal.line(f"deleted '{model}'")
     return outcome
-
-
-def _unload(client: Client, model: str, terminal: Terminal) -> None:
-    """Ask as Ollama's command does: `keep_alive: 0` gives way to models.yaml, where /v1/stop would not."""
-    try:
-        client.fetch("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
-    except Refused as error:
-        if error.status != _NOT_FOUND:
-            terminal.note(f"Warning: unable to stop model '{model}': {error.message}")
 
 
 def cp(arguments: Namespace, terminal: Terminal) -> int:

@@ -42,6 +42,3 @@ def _check_runner(board: Board, entry: Entry, runner: Runner) -> None:
     assert (runner.reason is not None) == (runner.phase is Phase.STOPPING), "every stop has its reason"
     if runner.reason in {"evicted", "idle"}:
         assert not runner.leases, "only idle runners are evicted or time out"
-    if runner.staying and runner.phase is Phase.READY:
-        leaves = runner.entry.expiry(runner, board.config.keep_alive)
-        assert leaves > runner.used or runner.leases or runner.wanted, "who has outstayed its keep-alive goes"

@@ -123,20 +123,22 @@ class FleetState:
     def load_failed(self, number: int, reason: str, now: float, *, out_of_memory: bool = False) -> list[Effect]:
         """A runner could not load. Once, when memory was short, everything idle is evicted and it is tried again."""
         runner = self.board.runners.get(number)
-        if runner is None or runner.phase is not Phase.LOADING:
-            return []
+        if runner is not None and runner.phase is Phase.LOADING:
+            self._not_loaded(runner, reason, now, out_of_memory=out_of_memory)
+        return self._settled(now)
+
+    def _not_loaded(self, runner: Runner, reason: str, now: float, *, out_of_memory: bool = False) -> None:
         entry = runner.entry
         orphans = _left_alone(runner)
         self.board.stop(runner, Reason.LOAD_FAILED, reason, now, urgent=True)
         if out_of_memory and not entry.after and self._make_room(runner, now):
             entry.story.tell(now, "out of memory while loading; tried once more with everything idle evicted")
-            return self._settled(now)
+            return
         entry.after = frozenset()
         entry.fail(f"failed to load: {reason}", 1, self.board.jitter(), now)
         for waiter in orphans:
             self.board.refuse(waiter, LoadFailed(reason))
         self.board.emit("error", entry, "load-failed", f"failed to load: {reason}", now)
-        return self._settled(now)
 
     def _make_room(self, runner: Runner, now: float) -> bool:
         """Evict whatever idles; the next load waits until it is gone."""
@@ -234,8 +236,9 @@ class FleetState:
     ) -> tuple[Unload, list[Effect]]:
         """Take a model out of memory when its requests have ended, or (`force`) at once.
 
-        IDLE is a client's keep_alive 0, which a declared `loaded` or pinned model ignores; OPERATOR keeps a declared
-        model out until the next request, a change of its wish, or `hold` seconds; CONFIG lets it go for good.
+        IDLE is a client's keep_alive 0, which a declared `loaded` or pinned model ignores and which forces nothing;
+        OPERATOR keeps a declared model out until the next request, a change of its wish, or `hold` seconds; CONFIG
+        lets it go for good.
         """
         entry = self.board.entries.get(key)
         if entry is None:
@@ -251,7 +254,7 @@ class FleetState:
             runner.sticky = 0.0
             if reason is Reason.CONFIG:
                 self.board.leave(runner, reason)
-            if force:
+            if force and reason is not Reason.IDLE:
                 self.board.stop(runner, reason, "unloaded by force", now, urgent=True)
         effects = self._settled(now)
         if users and not force:
@@ -266,7 +269,7 @@ class FleetState:
         for runner in list(board.runners.values()):
             runner.heard = max(runner.heard, heard.get(runner.id, runner.heard))
             if runner.phase is Phase.LOADING and now >= runner.deadline:
-                self.load_failed(runner.id, "timed out waiting for the model to load", now)
+                self._not_loaded(runner, "timed out waiting for the model to load", now)
             elif runner.phase is Phase.READY and runner.leases and now >= runner.heard + board.config.stall_timeout:
                 why = f"no progress for {board.config.stall_timeout:g} s"
                 runner.entry.fail(why, 0, board.jitter(), now)

@@ -50,7 +50,9 @@ def refuse_not_yet(spec: ModelSpec, devices: list[str]) -> None:
         raise Refused(Trouble("Resolved", "NotYet", "; ".join(spec.not_yet)))
     if (spec.require.gpu or spec.require.full_offload) and not any(device != "cpu" for device in devices):
         raise Refused(
-            Trouble("Fits", "RequireUnmet", f"require: asks for a GPU and this machine offers {', '.join(devices)} only")
+            Trouble(
+                "Fits", "RequireUnmet", f"require: asks for a GPU and this machine offers {', '.join(devices)} only"
+            )
         )
 
 
@@ -125,7 +127,8 @@ def _verified(store: Store, spec: ModelSpec, weights: Digest) -> Header:
             Trouble(
                 "Verified",
                 "OtherQuantization",
-                f"{spec.source} is {header.file_type}, not {spec.quantization}; making one from the other is not available yet",
+                f"{spec.source} is {header.file_type}, not {spec.quantization}; making one from the other is not "
+                "available yet",
             )
         )
     return header

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from powerd.catalog.spec import Defaults, ModelSpec, Overflow, Require, Template
+from powerd.catalog.spec import CellType, Defaults, ModelSpec, Template
 from powerd.fleet.budget import estimate
 from powerd.names import Name
 from powerd.prompt.capabilities import capabilities
@@ -37,6 +37,8 @@ from powerd.store.store import Store
 DEFAULT_CONTEXT = 4096
 #: More layers than any model has: `gpu_layers: all`.
 ALL_LAYERS = 9999
+#: Below this size handing work between threads costs more than it saves.
+SINGLE_THREAD_BYTES = 16 << 20
 #: Sequences `parallel: auto` stops at.
 MAX_AUTO_PARALLEL = 16
 #: Cells that `parallel: auto` may take whatever the weights' size.
@@ -49,7 +51,7 @@ class NodeDefaults:
 
     context: int = 0
     parallel: int = 0
-    kv_cache: Literal["f16", "q8_0", "q4_0"] = "f16"
+    kv_cache: CellType = "f16"
 
 
 def compose(spec: ModelSpec, fetched: Fetched, header: Header, store: Store) -> StoredModel:
@@ -102,7 +104,7 @@ class Choice:
     gpu_layers: int | Literal["all"] | None
     context: int | None
     parallel: int | None
-    kv_cache: Literal["f16", "q8_0", "q4_0"]
+    kv_cache: CellType | None
     context_source: str
 
 
@@ -117,8 +119,9 @@ def deployment(stored: StoredModel, choice: Choice, node: NodeDefaults) -> Deplo
         parallel=1,
         shape=shape,
         context_auto=choice.context is None,
-        kv_cache=choice.kv_cache,
+        kv_cache=choice.kv_cache or node.kv_cache,
         gpu_layers=_gpu_layers(choice.gpu_layers),
+        threads=1 if shape.weights_bytes < SINGLE_THREAD_BYTES else 0,
     )
     parallel = choice.parallel or node.parallel or _auto_parallel(estimate(alone).cells, shape.weights_bytes)
     return msgspec.structs.replace(alone, parallel=parallel)
@@ -169,8 +172,9 @@ def installed_offer(stored: StoredModel, defaults: Defaults, node: NodeDefaults)
     params: dict[str, Any] = dict(stored.params)
     context = params.pop("num_ctx", None)
     if isinstance(context, int) and not isinstance(context, bool) and 0 < context < 2**31:
-        choice = Choice(choice.gpu_layers, context, choice.parallel, choice.kv_cache, "`num_ctx` of the model's own parameters")
-    overflow: Overflow = defaults.overflow
+        choice = Choice(
+            choice.gpu_layers, context, choice.parallel, choice.kv_cache, "`num_ctx` of the model's own parameters"
+        )
     return Offer(
         name=stored.name,
         stored=stored,
@@ -183,8 +187,9 @@ def installed_offer(stored: StoredModel, defaults: Defaults, node: NodeDefaults)
         parameters=dict(defaults.parameters) | params,
         messages=stored.messages,
         keep_alive=defaults.keep_alive,
-        overflow=overflow,
-        require=Require(),
+        priority=defaults.priority,
+        overflow=defaults.overflow,
+        require=defaults.require,
     )
 
 
@@ -199,4 +204,3 @@ def _automatic_source(stored: StoredModel, node: NodeDefaults) -> str:
 
 def _capabilities(stored: StoredModel) -> tuple[str, ...]:
     return capabilities(stored.header.pooling_type)
-

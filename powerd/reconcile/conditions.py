@@ -125,7 +125,11 @@ def _not_loaded(facts: Facts, runner: RunnerView | None) -> dict[str, _Statement
         loaded = ("False", "Waiting", "waiting for its turn to load")
     else:
         loaded = ("False", "Idle", "loads on the first request")
-    return {"Loaded": loaded, "Ready": ("Unknown", "NotLoaded", "nothing to ask"), "InSync": ("Unknown", "NotLoaded", "")}
+    return {
+        "Loaded": loaded,
+        "Ready": ("Unknown", "NotLoaded", "nothing to ask"),
+        "InSync": ("Unknown", "NotLoaded", ""),
+    }
 
 
 def _in_sync(deployment: Deployment, runner: RunnerView) -> _Statement:
@@ -141,7 +145,11 @@ def _in_sync(deployment: Deployment, runner: RunnerView) -> _Statement:
     different = [f"{field}: want {want}, have {got}" for field, (want, got, same) in pairs.items() if not same]
     if different:
         return ("False", "FieldDiff", "; ".join(different))
-    return ("True", "ReadBackMatches", f"context {have.context}, {have.sequences} sequences, {have.kv_cache} cells, {have.device}")
+    return (
+        "True",
+        "ReadBackMatches",
+        f"context {have.context}, {have.sequences} sequences, {have.kv_cache} cells, {have.device}",
+    )
 
 
 def as_declared(spec: ModelSpec, conditions: Mapping[str, Condition]) -> bool:

@@ -15,6 +15,7 @@ import structlog
 from powerd.catalog.parse import parse
 from powerd.catalog.spec import Catalog, CatalogError
 from powerd.errors import PowerError
+from powerd.files import read_text
 from powerd.reconcile.history import History
 from powerd.reconcile.watch import Reading
 
@@ -49,19 +50,15 @@ class Generations:
     async def begin(self, reading: Reading) -> None:
         """Take the first reading; if it is no good, go on with the last good generation on disk."""
         latest = await asyncio.to_thread(self._history.latest)
-        self.number = latest[0] if latest else 0
-        problems = await self.take(reading)
-        if problems and latest is not None:
-            self._restore(latest[1])
-
-    def _restore(self, text: str) -> None:
-        try:
-            self.catalog = self._parse(text)
-        except CatalogError as error:
-            log.warning("last good generation unusable", generation=self.number, problems=len(error.problems))
-            return
-        log.warning("serving the last good generation", generation=self.number)
-        self._accepted(True)
+        if latest is not None:
+            self.number = latest[0]
+            try:
+                self.catalog = await asyncio.to_thread(self._parse, latest[1])
+            except CatalogError as error:
+                log.warning("last good generation unusable", generation=self.number, problems=len(error.problems))
+        if await self.take(reading) and self.catalog.models:
+            log.warning("serving the last good generation", generation=self.number)
+            self._accepted(True)
 
     async def take(self, reading: Reading) -> list[str]:
         """Take over one reading; the problems that forbid it, empty when it was accepted."""
@@ -84,7 +81,7 @@ class Generations:
 
     async def _accept(self, text: str) -> tuple[str, list[str]]:
         try:
-            catalog = self._parse(text)
+            catalog = await asyncio.to_thread(self._parse, text)
         except CatalogError as error:
             return "Invalid", [str(problem) for problem in error.problems]
         if not catalog.models and self.catalog.models and not self._allow_empty:
@@ -95,7 +92,7 @@ class Generations:
             return "NotKept", [error.message]
         changed = number != self.number or catalog.models != self.catalog.models
         self.catalog, self.number = catalog, number
-        self._judged(True, "Accepted", f"generation {number}, {len(catalog.models)} models")
+        self._judged(True, "Accepted", f"generation {number}, declares {len(catalog.models)}")
         self._accepted(changed)
         return "", []
 
@@ -104,5 +101,5 @@ class Generations:
             text,
             file=str(self.path),
             directory=self.path.parent,
-            read_file=lambda path: path.read_text("utf-8"),
+            read_file=read_text,
         )

@@ -53,7 +53,9 @@ class History:
     def _numbers(self) -> list[int]:
         if not self._directory.is_dir():
             return []
-        return [int(path.stem) for path in self._directory.glob("*.yaml") if path.stem.isascii() and path.stem.isdigit()]
+        return [
+            int(path.stem) for path in self._directory.glob("*.yaml") if path.stem.isascii() and path.stem.isdigit()
+        ]
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:06}.yaml"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from powerd.catalog.spec import Catalog, ModelSpec
 from powerd.errors import BadRequest, Busy, Conflict, NotFound
+from powerd.fleet.fleet import Fleet
+from powerd.fleet.terms import Reason
 from powerd.names import Name
 from powerd.reconcile.compose import NodeDefaults, installed_offer
 from powerd.reconcile.offer import Offer
@@ -33,8 +35,11 @@ class Declared:
 class Library:
     """The one answer to "what is X?". The Reconciler tells it what is declared; it reads the rest itself."""
 
-    def __init__(self, store: Store, node: NodeDefaults, *, hide_unmanaged: bool, default_model: str) -> None:
+    def __init__(
+        self, store: Store, fleet: Fleet, node: NodeDefaults, *, hide_unmanaged: bool, default_model: str
+    ) -> None:
         self._store = store
+        self._fleet = fleet
         self._node = node
         self._hide = hide_unmanaged
         self._default = default_model
@@ -45,8 +50,6 @@ class Library:
         self._stored: list[StoredModel] = []
         #: Progress of a declared model's fetch as Ollama's status objects; set by the Reconciler.
         self.follow: Callable[[str], AsyncIterator[dict[str, object]]] = _nothing
-        #: Called with the model's weights digest before its files are deleted; set by the daemon.
-        self.unload: Callable[[Offer], object] | None = None
 
     # ------------------------------------------------------------ what the Reconciler tells
 
@@ -86,9 +89,7 @@ class Library:
         alias = self._aliases.get(name.key)
         if alias is not None:
             target = self._declared[alias[1]]
-            offer = target.offer and replace(
-                target.offer, name=alias[0], origin="alias", target=target.offer.name
-            )
+            offer = target.offer and replace(target.offer, name=alias[0], origin="alias", target=target.offer.name)
             return _ready(target, offer)
         installed = self._installed.get(name.key)
         if installed is None:
@@ -143,10 +144,11 @@ class Library:
         offer = self._installed.get(name.key)
         if offer is None:
             raise NotFound(f"model '{text}' not found")
-        if self.unload is not None:
-            self.unload(offer)
+        key = offer.deployment.key
         await asyncio.to_thread(self._store.delete, offer.stored.name)
         await self.refresh()
+        if all(other.deployment.key != key for other in self.offers()):
+            await self._fleet.unload(key, Reason.OPERATOR)
 
     async def copy(self, source: str, destination: str) -> None:
         """Copy a manifest under another name.
@@ -198,8 +200,8 @@ class Library:
                 "total": layer.size,
                 "completed": layer.size,
             }
-        for text in ("verifying sha256 digest", "writing manifest", "success"):
-            yield {"status": text}
+        for stage in ("verifying sha256 digest", "writing manifest", "success"):
+            yield {"status": stage}
 
 
 async def _nothing(_name: str) -> AsyncIterator[dict[str, object]]:
@@ -227,5 +229,3 @@ def _ready(declared: Declared, offer: Offer | None) -> Offer:
     if offer is None:
         raise Busy(declared.why_not or f"model '{declared.spec.display}' is declared and not here yet", 5.0)
     return offer
-
-

@@ -30,7 +30,7 @@ class Offer:
     keep_alive: float | None = None  # seconds; inf = pinned; None = the daemon's default
     priority: int = 0
     overflow: Overflow = "dialect"
-    require: Require = Require()
+    require: Require = field(default_factory=Require)
     target: Name | None = None  # alias: the declared name it stands for
 
     @property

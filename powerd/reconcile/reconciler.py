@@ -89,7 +89,9 @@ class Reconciler:
         metrics.GENERATION.set(self.generations.number)
         self._tools.library.declare(catalog)
         if changed:
-            self.record("config", "", "Accepted", f"generation {self.generations.number}, {len(catalog.models)} models")
+            self.record(
+                "config", "", "Accepted", f"generation {self.generations.number}, declares {len(catalog.models)}"
+            )
         for name, spec in catalog.models.items():
             self._want(name, spec)
         for name in self.entries.keys() - catalog.models.keys():
@@ -214,10 +216,10 @@ class Reconciler:
         entries = [entry for entry in self.entries.values() if _runs(entry, event.key)]
         for entry in entries:
             if event.kind == "unload":
-                entry.last_unload = f"{event.reason}: {event.message}" if event.message else event.reason
+                entry.last_unload = event.message or event.reason
             elif event.kind == "ready":
                 entry.last_unload = ""
-        self.record(event.kind, event.model, event.reason, event.message)
+        self._note(event.kind, event.model, event.reason, event.message)
         for entry in entries:
             self._judge(entry)
 
@@ -283,8 +285,11 @@ class Reconciler:
 
     def record(self, kind: str, model: str, reason: str, message: str) -> None:
         """Put one event on the ring and into the log."""
-        self.events.append(Event(time.time(), kind, model, reason, message))
+        self._note(kind, model, reason, message)
         log.info(kind, model=model, reason=reason, message=message)
+
+    def _note(self, kind: str, model: str, reason: str, message: str) -> None:
+        self.events.append(Event(time.time(), kind, model, reason, message))
         self._changed.set()
 
     # ------------------------------------------------------------ waiting

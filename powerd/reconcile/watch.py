@@ -18,9 +18,10 @@ from pathlib import Path
 
 from watchfiles import awatch
 
+from powerd.files import MAX_BYTES, regular
+
 STABLE_SECONDS = 0.5
 LOOK_SECONDS = 2.0
-MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +50,16 @@ def read(path: Path) -> Reading:
 
 
 def _read(path: Path) -> Reading:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        about = os.fstat(descriptor)
+    with regular(path) as file:
+        about = os.fstat(file.fileno())
         mark = f"{about.st_dev}:{about.st_ino}:{about.st_size}:{about.st_mtime_ns}"
-        if not stat.S_ISREG(about.st_mode):
-            return Reading(None, f"{path}: not a regular file", mark)
         if about.st_mode & stat.S_IWOTH:
             return Reading(None, f"{path}: writable by everybody; run chmod o-w on it", mark)
         if about.st_uid not in {0, os.geteuid()}:
             return Reading(None, f"{path}: owned by uid {about.st_uid}, not by root or uid {os.geteuid()}", mark)
         if about.st_size > MAX_BYTES:
             return Reading(None, f"{path}: larger than {MAX_BYTES} bytes", mark)
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
+        data = file.read(MAX_BYTES + 1)
     return Reading(data.decode("utf-8"), "", f"{mark}:{hashlib.sha256(data).hexdigest()}")
 
 

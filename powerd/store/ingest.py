@@ -153,10 +153,11 @@ class Ingest:
     def abort(self) -> None:
         """Remove every trace; harmless after the ingest has ended."""
         with self._lock:
-            if self._fd >= 0:
-                self._discard()
+            self._discard()
 
     def _discard(self) -> None:
+        if self._fd < 0:
+            return
         with contextlib.suppress(OSError):  # what cannot be removed goes when the store is next opened
             self.path.unlink(missing_ok=True)
         self._close(None)

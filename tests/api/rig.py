@@ -162,14 +162,14 @@ class Rig:
         app: AsgiApp, method: str, path: str, content: bytes | None, peer: str, headers: dict[str, str]
     ) -> httpx.Response:
         transport = httpx.ASGITransport(app, client=(peer, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", trust_env=False) as client:
             return await client.request(method, path, content=content, headers=headers)
 
-    def get(self, path: str, **headers: str) -> httpx.Response:
+    def get(self, path: str, **headers: Any) -> httpx.Response:
         """GET over TCP."""
         return self.ask("GET", path, **headers)
 
-    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
+    def post(self, path: str, body: object, **headers: Any) -> httpx.Response:
         """POST over TCP."""
         return self.ask("POST", path, body, **headers)
 

@@ -1,4 +1,4 @@
-"""Strict JSON: what is taken, what is refused with which words, and that neither takes long (reliability H01 to H07)."""
+"""Strict JSON: what is taken, what is refused with which words, and that neither takes long (H01 to H07, H11)."""
 
 from __future__ import annotations
 

@@ -159,34 +159,18 @@ def test_stop_of_what_is_not_there_uses_ollamas_text(
     assert capsys.readouterr().err == f"Error: {told}\n"
 
 
-def test_rm_unloads_then_deletes(daemon: ScriptedDaemon, capsys: Captured) -> None:
-    daemon.script |= {"POST /api/generate": document({"done": True}), "DELETE /api/delete": Reply()}
+def test_rm_deletes_each_with_ollamas_text(daemon: ScriptedDaemon, capsys: Captured) -> None:
+    daemon.script["DELETE /api/delete"] = Reply()
     assert main(["rm", "a", "b"]) == 0
     assert capsys.readouterr().out == "deleted 'a'\ndeleted 'b'\n"
-    assert daemon.asked == [
-        (path, body)
-        for model in "ab"
-        for path, body in (
-            ("POST /api/generate", {"model": model, "keep_alive": 0, "stream": False}),
-            ("DELETE /api/delete", {"model": model}),
-        )
-    ]
+    assert daemon.asked == [("DELETE /api/delete", {"model": "a"}), ("DELETE /api/delete", {"model": "b"})]
 
 
 def test_rm_goes_on_after_a_model_it_cannot_delete(daemon: ScriptedDaemon, capsys: Captured) -> None:
-    missing = document({"error": "model 'x' not found"}, status=404)
-    daemon.script |= {"POST /api/generate": missing, "DELETE /api/delete": missing}
+    daemon.script["DELETE /api/delete"] = document({"error": "model 'x' not found"}, status=404)
     assert main(["rm", "x", "y"]) == 1
     assert capsys.readouterr() == ("", "Error: model 'x' not found\n" * 2)
-    assert [body["model"] for key, body in daemon.asked if key.startswith("DELETE")] == ["x", "y"]
-
-
-def test_rm_warns_when_a_model_cannot_be_unloaded_and_deletes_it_all_the_same(
-    daemon: ScriptedDaemon, capsys: Captured
-) -> None:
-    daemon.script |= {"POST /api/generate": document({"error": "draining"}, status=503), "DELETE /api/delete": Reply()}
-    assert main(["rm", "a"]) == 0
-    assert capsys.readouterr() == ("deleted 'a'\n", "Warning: unable to stop model 'a': draining\n")
+    assert [body["model"] for _, body in daemon.asked] == ["x", "y"]
 
 
 def test_cp_uses_ollamas_text(daemon: ScriptedDaemon, capsys: Captured) -> None:

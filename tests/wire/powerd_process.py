@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,7 +44,9 @@ class Powerd:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -61,14 +64,15 @@ class Powerd:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), stderr=log, stdout=log, env=self._environ)
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                self.url = "http://" + self.status()["node"]["listen"]
-                return
-            except (OSError, httpx.HTTPError):
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise AssertionError(f"powerd did not start:\n{self.log()}") from None
-                time.sleep(0.05)
+        while not self._listens():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"powerd did not start:\n{self.log()}")
+            time.sleep(0.02)
+        self.url = "http://" + self.status()["node"]["listen"]
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     @property
     def pid(self) -> int:
@@ -115,7 +119,9 @@ class Powerd:
 
     def wait(self, condition: str, model: str = "", timeout: float = 30) -> Any:
         """Wait for a condition; fails with the condition's message."""
-        reply = self.control("POST", "/v1/wait", {"condition": condition, "model": model, "timeout": timeout}, timeout + 5)
+        reply = self.control(
+            "POST", "/v1/wait", {"condition": condition, "model": model, "timeout": timeout}, timeout + 5
+        )
         assert reply.get("met"), f"{condition} of {model or 'the node'}: {reply}\n{self.log()[-3000:]}"
         return reply
 
@@ -125,7 +131,9 @@ class Powerd:
         new.write_text("apiVersion: powerd/v1\n" + models)
         new.rename(self.models)
 
-    def powerctl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def powerctl(
+        self, *arguments: str, stdin: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run powerctl against it."""
         return subprocess.run(
             [sys.executable, "-m", "powerd.ctl", "--socket", str(self.socket), *arguments],

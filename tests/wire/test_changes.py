@@ -90,12 +90,15 @@ def test_edits_of_b_never_touch_a_stream_on_a(powerd: Powerd, weights: Path, oth
 
     powerd.declare(f"models:\n{a}  b: {{source: {other}, context: 512, parallel: 1}}\n")
     assert powerd.powerctl("apply", "--wait").returncode == 0
-    assert powerd.post("/api/generate", {"model": "b", "prompt": "x", "stream": False, "options": {"num_predict": 3}}).is_success
+    assert powerd.post(
+        "/api/generate", {"model": "b", "prompt": "x", "stream": False, "options": {"num_predict": 3}}
+    ).is_success
     first = have("b")
     assert (first["state"], first["context"]) == ("running", 512)
 
     powerd.declare(
-        f"models:\n{a}  b: {{source: {other}, context: 1024, parallel: 1, aliases: [bee], parameters: {{num_predict: 5}}}}\n"
+        f"models:\n{a}  b: {{source: {other}, context: 1024, parallel: 1, aliases: [bee], "
+        "parameters: {num_predict: 5}}\n"
     )
     assert powerd.powerctl("apply", "--wait").returncode == 0
     answer = powerd.post("/api/generate", {"model": "bee", "prompt": "x", "stream": False}).json()
@@ -126,10 +129,10 @@ def test_y05_a_broken_edit_changes_nothing_and_is_reported_with_its_line(powerd:
     powerd.declare(f"models:\n{declaration(weights)}  b: {{source: builtin:demo, contxt: 5}}\n")
     applied = powerd.powerctl("apply")
     assert applied.returncode == 1
-    assert f'{powerd.models}:4:28: unknown key "contxt"; did you mean "context"?' in applied.stdout + applied.stderr
+    assert f'{powerd.models}:4:29: b: unknown key "contxt"; did you mean "context"?' in applied.stdout + applied.stderr
     told = powerd.powerctl("status")
     assert told.returncode == 1
-    assert "models.yaml:4:28" in told.stdout
+    assert "models.yaml:4:29" in told.stdout
     assert powerd.status()["generation"] == generation
     assert [model["name"] for model in powerd.status()["models"]] == ["a"]
     assert powerd.metric("power_config_valid") == 0
@@ -172,10 +175,10 @@ def test_a_failing_model_never_delays_another(powerd: Powerd, weights: Path, tmp
         "  later: {source: llama3.2}\n"
         "  good: {source: 'builtin:demo'}\n"
     )
-    powerd.wait("Fits", "good")
     assert powerd.powerctl("apply", "--wait").returncode == 1
+    powerd.wait("Fits", "good")
     reasons = {
-        model["name"]: [condition for condition in model["conditions"] if condition["status"] == "False"][0]
+        model["name"]: next(item for item in model["conditions"] if item["status"] == "False")
         for model in powerd.status()["models"]
         if model["name"] not in {"a", "good"}
     }
@@ -233,6 +236,8 @@ def test_no_models_yaml_at_all_serves_what_is_installed(tmp_path: Path, weights:
     with Powerd(tmp_path) as powerd:
         assert powerd.status()["conditions"][0]["reason"] == "NoFile"
         assert powerd.powerctl("status").returncode == 0
-        answer = powerd.post("/api/generate", {"model": "kept", "prompt": "x", "stream": False, "options": {"num_predict": 2}})
+        answer = powerd.post(
+            "/api/generate", {"model": "kept", "prompt": "x", "stream": False, "options": {"num_predict": 2}}
+        )
         assert answer.json()["eval_count"] == 2
         assert powerd.post("/api/generate", {"model": "kept", "keep_alive": 0}).json()["done_reason"] == "unload"

@@ -29,8 +29,13 @@ def powerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Powerd]:
         yield running
 
 
-def test_the_ollama_client_lists_shows_chats_and_completes(powerd: Powerd) -> None:
-    client = ollama.Client(host=powerd.url)
+@pytest.fixture(scope="module")
+def client(powerd: Powerd) -> Iterator[ollama.Client]:
+    with ollama.Client(host=powerd.url) as client:
+        yield client
+
+
+def test_the_ollama_client_lists_shows_chats_and_completes(client: ollama.Client) -> None:
     assert {model.model for model in client.list().models} == {"demo:latest", "gpt-4o:latest"}
     shown = client.show("demo")
     assert shown.modelinfo is not None
@@ -50,15 +55,18 @@ def test_the_ollama_client_lists_shows_chats_and_completes(powerd: Powerd) -> No
     assert [model.name for model in client.ps().models] == ["demo:latest"]
 
 
-def test_generate_goes_on_from_a_context(powerd: Powerd) -> None:
-    client = ollama.Client(host=powerd.url)
+def test_generate_goes_on_from_a_context(client: ollama.Client) -> None:
     first = client.generate("demo", "My name is Anna.", options={"temperature": 0})
     second = client.generate("demo", "What is my name?", context=list(first.context or ()), options={"temperature": 0})
     assert "Anna" in (second.response or "")
 
 
 def test_the_openai_client_lists_chats_and_completes(powerd: Powerd) -> None:
-    client = openai.OpenAI(base_url=powerd.url + "/v1", api_key="none")
+    with openai.OpenAI(base_url=powerd.url + "/v1", api_key="none") as client:
+        converse(client)
+
+
+def converse(client: openai.OpenAI) -> None:
     assert "demo:latest" in [model.id for model in client.models.list()]
     assert client.models.retrieve("demo").id == "demo"
     whole = client.chat.completions.create(model="gpt-4o", messages=ASKED, temperature=0)
@@ -77,14 +85,15 @@ def test_the_openai_client_lists_chats_and_completes(powerd: Powerd) -> None:
     assert "5" in completed.choices[0].text
 
 
-def test_a_model_nobody_has_is_404_in_each_dialect(powerd: Powerd) -> None:
+def test_a_model_nobody_has_is_404_in_each_dialect(powerd: Powerd, client: ollama.Client) -> None:
     with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as native:
-        ollama.Client(host=powerd.url).chat("nope", QUESTION)
+        client.chat("nope", QUESTION)
     assert native.value.status_code == 404
-    with pytest.raises(openai.NotFoundError, match="model 'nope' not found"):
-        openai.OpenAI(base_url=powerd.url + "/v1", api_key="x", max_retries=0).chat.completions.create(
-            model="nope", messages=[{"role": "user", "content": "hi"}]
-        )
+    with (
+        openai.OpenAI(base_url=powerd.url + "/v1", api_key="x", max_retries=0) as other,
+        pytest.raises(openai.NotFoundError, match="model 'nope' not found"),
+    ):
+        other.chat.completions.create(model="nope", messages=ASKED)
 
 
 def test_load_and_unload_by_empty_prompt(powerd: Powerd) -> None:
@@ -98,8 +107,7 @@ def test_load_and_unload_by_empty_prompt(powerd: Powerd) -> None:
     assert powerd.condition("Loaded", "demo")["status"] == "False"
 
 
-def test_delete_and_copy(powerd: Powerd) -> None:
-    client = ollama.Client(host=powerd.url)
+def test_delete_and_copy(client: ollama.Client) -> None:
     with pytest.raises(ollama.ResponseError, match=r"declared as \"demo\" in models.yaml"):
         client.delete("demo")
     client.copy("demo", "mine")
@@ -110,12 +118,12 @@ def test_delete_and_copy(powerd: Powerd) -> None:
     assert "5" in (client.generate("demo", "What is 2 + 3?", options={"temperature": 0}).response or "")
 
 
-def test_pull_of_a_declared_name_ends_in_success(powerd: Powerd) -> None:
-    statuses = [progress.status for progress in ollama.Client(host=powerd.url).pull("demo", stream=True)]
+def test_pull_of_a_declared_name_ends_in_success(client: ollama.Client) -> None:
+    statuses = [progress.status for progress in client.pull("demo", stream=True)]
     assert statuses[0] == "pulling manifest"
     assert statuses[-3:] == ["verifying sha256 digest", "writing manifest", "success"]
     with pytest.raises(ollama.ResponseError, match="pull model manifest: file does not exist"):
-        list(ollama.Client(host=powerd.url).pull("nope", stream=True))
+        list(client.pull("nope", stream=True))
 
 
 def test_health_and_metrics(powerd: Powerd) -> None:
@@ -134,7 +142,9 @@ def test_powerctl_tells_the_same_story(powerd: Powerd) -> None:
     assert "5" in answer.stdout
     assert "5" in powerd.powerctl("run", "demo", stdin="What is 2 + 3?").stdout
     rows = json.loads(powerd.powerctl("ps", "--json").stdout)
-    assert {"model", "pid", "state", "context", "parallel", "size", "size_vram", "expires_at", "requests"} <= rows[0].keys()
+    assert {"model", "pid", "state", "context", "parallel", "size", "size_vram", "expires_at", "requests"} <= rows[
+        0
+    ].keys()
     status = powerd.powerctl("status")
     assert status.returncode == 0
     assert "demo" in status.stdout

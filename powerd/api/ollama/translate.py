@@ -185,7 +185,7 @@ class _Lines:
         """The line with `done:true` and the figures."""
         return self.whole("", finished, timing) + b"\n"
 
-    def failed(self, error: PowerError) -> bytes:
+    def failed(self, error: PowerError | Refusal) -> bytes:
         """The line that ends a stream that went wrong."""
         return error_body(error) + b"\n"
 

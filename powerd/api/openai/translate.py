@@ -269,7 +269,7 @@ class ChatFrames:
         counted = _event(self._object([], usage=usage(finished))) if self._include_usage else b""
         return opening + _event(end) + counted + b"data: [DONE]\n\n"
 
-    def failed(self, error: PowerError) -> bytes:
+    def failed(self, error: PowerError | Refusal) -> bytes:
         """The event that ends a stream that went wrong."""
         return _event(error_body(error))
 
@@ -313,7 +313,7 @@ class CompletionFrames:
         )
         return end + counted + b"data: [DONE]\n\n"
 
-    def failed(self, error: PowerError) -> bytes:
+    def failed(self, error: PowerError | Refusal) -> bytes:
         """The event that ends a stream that went wrong."""
         return _event(error_body(error))
 

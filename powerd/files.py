@@ -1,0 +1,29 @@
+"""Files an operator writes: opened so that no device or pipe can hang us, and read only as far as is sensible."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_BYTES = 1024 * 1024
+
+
+def regular(path: Path) -> BinaryIO:
+    """The file, open for reading. Raises OSError, also for what is no regular file."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file of at most 1 MiB. Raises OSError or UnicodeDecodeError."""
+    with regular(path) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {MAX_BYTES} bytes", str(path))
+    return data.decode("utf-8")

@@ -1,0 +1,241 @@
+"""The one path: what a template sees, what is noted when something is served otherwise than asked, how it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from powerd import errors
+from powerd.api.ask import Ask, packed, unpacked
+from powerd.api.inference import conversation, failure
+from powerd.catalog.spec import ALWAYS, Template
+from powerd.errors import BadRequest
+from powerd.protocol import Failed, Message
+from tests.api.rig import Rig
+
+USER = Message("user", "hi")
+HI = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture
+def declare(rig: Rig) -> Iterator[Any]:
+    yield rig.declare
+    rig.withdraw()
+
+
+def rendered(rig: Rig, **body: Any) -> str:
+    answer = rig.post("/api/chat", {"messages": HI, "_debug_render_only": True, **body})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["done"] is False
+    return str(answer.json()["_debug_info"]["rendered_template"])
+
+
+# ---------------------------------------------------------------- the conversation
+
+
+def test_the_models_system_text_and_messages_come_first(declare: Any) -> None:
+    offer = declare("coach", system="Be kind.", messages=(("user", "a"), ("assistant", "b")))
+    system, stored = Message("system", "Be kind."), (Message("user", "a"), Message("assistant", "b"))
+    assert conversation(Ask("coach", messages=(USER,)), offer) == (system, *stored, USER)
+    own = Message("system", "Be brief.")
+    assert conversation(Ask("coach", messages=(own, USER)), offer) == (*stored, own, USER)
+    later = (USER, own)
+    assert conversation(Ask("coach", messages=later), offer) == (system, *stored, *later)
+    asked = Ask("coach", messages=(USER,), system="Be brief.", with_stored=False)
+    assert conversation(asked, offer) == (own, USER)
+
+
+def test_the_template_of_the_weights_is_used_and_the_owners_wins(rig: Rig, declare: Any) -> None:
+    assert "<|im_start|>user\nhi<|im_end|>" in rendered(rig, model="demo")
+    declare("own", template=Template("{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}>", "jinja"))
+    assert rendered(rig, model="own") == "[user:hi]>"
+
+
+def test_a_go_template_is_refused_in_words(rig: Rig, declare: Any) -> None:
+    declare("go", template=Template("{{ .Prompt }}", "go"))
+    answer = rig.post("/api/chat", {"model": "go", "messages": HI})
+    assert answer.status_code == 400
+    assert "Go template" in answer.json()["error"]
+
+
+def test_a_template_that_refuses_is_a_400_with_its_own_words(rig: Rig, declare: Any) -> None:
+    declare("strict", template=Template("{{ raise_exception('only pigs may fly') }}", "jinja"))
+    for path in ("/api/chat", "/v1/chat/completions"):
+        answer = rig.post(path, {"model": "strict", "messages": HI})
+        assert answer.status_code == 400
+        assert "only pigs may fly" in answer.text
+
+
+@pytest.mark.parametrize("content", ["Once upon a", "  with space ", "a [b] (c) \\1"])
+def test_an_assistants_last_message_is_left_open(rig: Rig, content: str) -> None:
+    text = rendered(rig, model="demo", messages=[*HI, {"role": "assistant", "content": content}])
+    assert text.rstrip().endswith(content.strip())
+    assert "<|im_start|>assistant" in text
+
+
+def test_an_empty_assistants_message_changes_nothing(rig: Rig) -> None:
+    assert rendered(rig, model="demo", messages=[*HI, {"role": "assistant", "content": ""}]) == rendered(
+        rig, model="demo"
+    )
+
+
+def test_a_template_that_hides_the_last_message_cannot_go_on_from_it(rig: Rig, declare: Any) -> None:
+    declare("mute", template=Template("{{ messages[0].content }}", "jinja"))
+    answer = rig.post("/api/chat", {"model": "mute", "messages": [*HI, {"role": "assistant", "content": "xyz"}]})
+    assert answer.status_code == 400
+    assert "cannot be continued" in answer.json()["error"]
+
+
+def test_think_false_reaches_the_template(rig: Rig, declare: Any) -> None:
+    declare("tell", template=Template("{{ enable_thinking is defined }} {{ enable_thinking }}", "jinja"))
+    assert rendered(rig, model="tell", think=False) == "True False"
+    assert rendered(rig, model="tell").startswith("False")
+
+
+# ---------------------------------------------------------------- notes
+
+
+def generate(rig: Rig, **body: Any) -> Any:
+    answer = rig.post("/api/generate", {"model": "demo", "prompt": "x", "stream": False, **body})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_h11_options_without_effect_are_named_in_a_header(rig: Rig) -> None:
+    assert (
+        generate(rig, options={"num_gpu": 3, "num_thread": 2, "tfs_z": 1}).headers["x-powerd-ignored"]
+        == "num_gpu, num_thread"
+    )
+    assert "x-powerd-ignored" not in generate(rig, options={"temperature": 0}).headers
+
+
+def test_h12_num_ctx_above_a_declared_context_is_served_at_that_and_said(rig: Rig, declare: Any) -> None:
+    declare("small", context=256)
+    answer = generate(rig, model="small", options={"num_ctx": 512, "num_predict": 1})
+    assert answer.headers["x-powerd-context"] == "256 (declared; 512 was asked)"
+    assert "x-powerd-context" not in generate(rig, model="small", options={"num_ctx": 128}).headers
+
+
+@pytest.mark.parametrize("fields", [{"keep_alive": ALWAYS}, {"state": "loaded"}])
+def test_keep_alive_on_a_model_that_stays_is_ignored_and_said(rig: Rig, declare: Any, fields: Any) -> None:
+    declare("stays", context=300, **fields)
+    note = "ignored (models.yaml declares that the model stays loaded)"
+    assert generate(rig, model="stays", keep_alive=0).headers["x-powerd-keep-alive"] == note
+    unload = rig.post("/api/generate", {"model": "stays", "keep_alive": 0})
+    assert unload.json()["done_reason"] == "unload"
+    assert unload.headers["x-powerd-keep-alive"] == note
+    assert "stays" in {view["name"].split(":")[0] for view in rig.get("/api/ps").json()["models"]}
+
+
+def test_declared_parameters_hold_under_the_requests(rig: Rig, declare: Any) -> None:
+    declare("three", parameters={"num_predict": 3})
+    assert generate(rig, model="three").json()["eval_count"] == 3
+    assert generate(rig, model="three", options={"num_predict": 5}).json()["eval_count"] == 5
+    assert generate(rig, model="ns/tuned:v1").json()["eval_count"] == 3
+
+
+# ---------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize("kind", [errors.BadRequest, errors.Timeout, errors.LoadFailed, errors.Busy, errors.TooLarge])
+def test_a_runners_failure_is_the_error_of_that_code(kind: type[errors.PowerError]) -> None:
+    error = failure(Failed(1, kind.code, "why"))
+    assert type(error) is kind
+    assert "why" in error.message
+
+
+def test_a_runners_overflow_keeps_its_numbers() -> None:
+    error = failure(Failed(1, "context_overflow", "", 9, 4, "`context:` of demo"))
+    assert isinstance(error, errors.ContextOverflow)
+    assert (error.needed, error.limit, error.limit_source) == (9, 4, "`context:` of demo")
+
+
+def test_a_failure_of_no_known_code_is_the_runners_fault() -> None:
+    assert failure(Failed(1, "what", "")).message.startswith("runner:")
+
+
+def raw(words: str, **more: Any) -> dict[str, Any]:
+    return {"model": "demo", "raw": True, "prompt": f"?{words}", **more}
+
+
+def test_h16_a_prompt_too_long_is_400_in_every_dialect_whatever_truncate_says(rig: Rig) -> None:
+    answer = rig.post("/api/generate", raw("fail=context_overflow", truncate=True, shift=True))
+    assert answer.status_code == 400
+    assert "exceeds the available context size" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_x01_a_runner_that_dies_before_a_byte_is_a_real_status(rig: Rig, stream: bool) -> None:
+    answer = rig.post("/api/generate", raw("crash-after=0,tokens=5", stream=stream))
+    assert answer.status_code == 500
+    assert answer.json()["error"].startswith("runner: ")
+
+
+def test_x01_a_runner_that_dies_in_mid_stream_is_the_last_line(rig: Rig) -> None:
+    lines = rig.lines("/api/generate", raw("crash-after=3,tokens=9,rate=50"))
+    assert lines[-1].keys() == {"error"}
+    assert lines[-1]["error"].startswith("runner: ")
+    assert not any(line.get("done") for line in lines[:-1])
+    assert rig.lines("/api/generate", raw("tokens=2"))[-1]["done"] is True
+
+
+def test_x01_in_an_event_stream_it_is_an_error_event_and_nothing_follows(rig: Rig) -> None:
+    open_end = [*HI, {"role": "assistant", "content": "?crash-after=3,tokens=9,rate=50"}]
+    events = rig.events("/v1/chat/completions", {"model": "demo", "messages": open_end, "stream": True})
+    last = events[-1]
+    assert isinstance(last, dict)
+    assert last["error"]["type"] == "api_error"
+    assert last["error"]["message"].startswith("runner: ")
+    assert "[DONE]" not in events
+
+
+def test_an_unexpected_failure_in_mid_stream_is_visible_and_without_detail(rig: Rig, monkeypatch: Any) -> None:
+    from powerd.api.ollama import translate
+
+    def broken(*_: Any) -> bytes:
+        raise ZeroDivisionError("a secret of ours")
+
+    monkeypatch.setattr(translate, "figures", broken)
+    lines = rig.lines("/api/generate", raw("tokens=3,rate=50"))
+    assert "internal error; see the log under request id" in lines[-1]["error"]
+
+
+def test_x09_a_whole_answer_has_a_limit(rig: Rig, monkeypatch: Any) -> None:
+    monkeypatch.setattr("powerd.api.inference.MAX_ANSWER", 100)
+    answer = rig.post("/api/generate", raw("tokens=1000", stream=False))
+    assert answer.status_code == 413
+    assert "stream it" in answer.json()["error"]
+    assert rig.lines("/api/generate", raw("tokens=1000"))[-1]["eval_count"] == 1000
+
+
+def test_a_prompt_larger_than_a_frame_arrives_whole(rig: Rig) -> None:
+    text = "ü" * 600_000
+    answer = rig.post("/api/generate", raw("echo", prompt=f"{text}?echo", stream=False))
+    assert answer.json()["response"] == f"{len(text) + 5} {2 * len(text) + 5}"
+
+
+# ---------------------------------------------------------------- token ids
+
+
+def test_tokens_are_little_endian_int32() -> None:
+    assert packed((1, 258), 300) == b"\x01\x00\x00\x00\x02\x01\x00\x00"
+    assert unpacked(packed((1, 258), 300)) == [1, 258]
+    assert packed((), 1) == b""
+
+
+@pytest.mark.parametrize("token", [-1, 300, 2**31, 2**70])
+def test_a_token_outside_the_vocabulary_never_reaches_the_engine(token: int) -> None:
+    with pytest.raises(BadRequest, match="from 0 to 299"):
+        packed((1, token), 300)
+
+
+def test_a_context_from_a_stranger_is_refused_with_the_range(rig: Rig) -> None:
+    answer = rig.post("/api/generate", {"model": "demo", "prompt": "x", "context": [1, 10**9]})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("context: token ids")
+    assert json.loads(
+        rig.post("/api/generate", {"model": "demo", "prompt": "x", "context": [1, 2], "stream": False}).text
+    )["done"]

@@ -1,0 +1,153 @@
+"""FleetState under random events: the cross-checks hold after each one, and everybody is answered in the end."""
+
+from __future__ import annotations
+
+import math
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from powerd.errors import Busy
+from powerd.fleet.entries import Phase, Runner
+from powerd.fleet.terms import FleetConfig, Reason
+from tests.fleet.play import Play, model, wish
+
+MODELS = {
+    "a": model("a", 3),
+    "b": model("b", 4, parallel=2),
+    "c": model("c", 5, parallel=3),
+    "g": model("g", 2, auto=True, per_context=True),
+    "h": model("h", 3, auto=True, per_context=True),
+    "x": model("x", 12),
+}
+NAMES = st.sampled_from(sorted(MODELS))
+KEEP_ALIVE = st.sampled_from([None, 0.0, 1.0, 60.0, -1.0, math.inf])
+CHANCE = st.integers(0, 1000)
+
+
+class Fleets(RuleBasedStateMachine):
+    """Random requests, processes, owners and time."""
+
+    @initialize(count=st.sampled_from([0, 0, 1, 2]), queue=st.sampled_from([3, 512]), residency=st.sampled_from([0, 2]))
+    def begin(self, count: int, queue: int, residency: float) -> None:
+        config = FleetConfig(max_loaded_models=count, max_queue=queue, min_residency=residency, load_timeout=20)
+        self.play = Play(budget=10, config=config)
+        self.held: list[int] = []
+        self.closed = False
+
+    # ------------------------------------------------------------ requests
+
+    @rule(name=NAMES, keep_alive=KEEP_ALIVE, num_ctx=st.sampled_from([None, None, 512, 2048, 4096, 90_000]))
+    def ask(self, name: str, keep_alive: float | None, num_ctx: int | None) -> None:
+        self.play.ask(MODELS[name], keep_alive=keep_alive, num_ctx=num_ctx)
+
+    @rule(name=NAMES, deadline=st.sampled_from([0.5, 5.0]))
+    def ask_in_a_hurry(self, name: str, deadline: float) -> None:
+        self.play.ask(MODELS[name], deadline_s=deadline)
+
+    @rule(pick=CHANCE)
+    def release(self, pick: int) -> None:
+        held = sorted(self.play.state.board.leases)
+        if held:
+            self.play.release(held[pick % len(held)])
+
+    @rule(pick=CHANCE)
+    def cancel(self, pick: int) -> None:
+        waiting = self.play.waiting()
+        if waiting:
+            ticket = waiting[pick % len(waiting)]
+            self.play.cancel(ticket)
+            self.held.append(ticket)
+
+    # ------------------------------------------------------------ processes
+
+    def _pick(self, pick: int, *phases: Phase) -> Runner | None:
+        runners = [runner for runner in self.play.state.board.runners.values() if runner.phase in phases]
+        return runners[pick % len(runners)] if runners else None
+
+    @rule(pick=CHANCE, size=st.sampled_from([1, 1, 1, 4 << 30]))
+    def ready(self, pick: int, size: int) -> None:
+        runner = self._pick(pick, Phase.LOADING)
+        if runner is not None:
+            self.play.ready(runner.deployment.weights_digest[0], size)
+
+    @rule(pick=CHANCE, oom=st.booleans())
+    def fail(self, pick: int, oom: bool) -> None:
+        runner = self._pick(pick, Phase.LOADING)
+        if runner is not None:
+            self.play.fail_load(runner.deployment.weights_digest[0], oom=oom)
+
+    @rule(pick=CHANCE)
+    def crash(self, pick: int) -> None:
+        runner = self._pick(pick, Phase.LOADING, Phase.READY)
+        if runner is not None:
+            self.play.do(lambda state: state.exited(runner.id, "killed by signal 11 (SIGSEGV)", self.play.now))
+
+    @rule(pick=CHANCE)
+    def reap(self, pick: int) -> None:
+        runner = self._pick(pick, Phase.STOPPING)
+        if runner is not None:
+            self.play.do(lambda state: state.exited(runner.id, "exit status 0", self.play.now))
+
+    # ------------------------------------------------------------ owner and time
+
+    @rule(
+        names=st.lists(NAMES, unique=True, max_size=3),
+        loaded=st.booleans(),
+        pinned=st.booleans(),
+        priority=st.integers(0, 2),
+    )
+    def wish(self, names: list[str], loaded: bool, pinned: bool, priority: int) -> None:
+        first = [wish(MODELS[name], "first", loaded=loaded, pinned=pinned, priority=priority) for name in names[:1]]
+        self.play.wish(*first, *(wish(MODELS[name], loaded=loaded) for name in names[1:]))
+
+    @rule(name=NAMES, reason=st.sampled_from([Reason.IDLE, Reason.OPERATOR, Reason.CONFIG]), force=st.booleans())
+    def unload(self, name: str, reason: Reason, force: bool) -> None:
+        self.play.unload(MODELS[name], reason, force=force, hold=30.0 if force else None)
+
+    @rule(name=NAMES, hold=st.sampled_from([None, 20.0]))
+    def load(self, name: str, hold: float | None) -> None:
+        self.play.load(MODELS[name], hold)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 400.0]), heard=st.booleans())
+    def wait(self, seconds: float, heard: bool) -> None:
+        self.play.wait(seconds, heard=heard)
+
+    @precondition(lambda self: not self.closed)
+    @rule(chance=st.integers(0, 9))
+    def shut_down(self, chance: int) -> None:
+        if chance == 0:
+            self.closed = True
+            self.play.do(lambda state: state.shut_down(lambda: Busy("stopping"), self.play.now))
+
+    # ------------------------------------------------------------ what must hold
+
+    @invariant()
+    def every_ticket_waits_or_has_its_one_outcome(self) -> None:
+        if hasattr(self, "play"):
+            accounted = self.play.outcomes | set(self.play.waiting()) | set(self.held)
+            assert accounted == set(range(1, self.play.ticket + 1))
+
+    def teardown(self) -> None:
+        """With processes that behave and requests that end, everybody is answered within a bounded time."""
+        if not hasattr(self, "play"):
+            return
+        play = self.play
+        rounds = 10 * (play.ticket + 10)
+        for _ in range(rounds):
+            if not play.waiting():
+                break
+            for runner in list(play.state.board.runners.values()):
+                if runner.phase is Phase.STOPPING:
+                    play.do(lambda state, n=runner.id: state.exited(n, "exit status 0", play.now))  # type: ignore[misc]
+                elif runner.phase is Phase.LOADING:
+                    play.ready(runner.deployment.weights_digest[0])
+            for ticket in list(play.state.board.leases):
+                play.release(ticket)
+            play.wait(5.0)
+        assert not play.waiting(), play.running()
+
+
+TestFleets = Fleets.TestCase
+TestFleets.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True)
