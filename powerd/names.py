@@ -17,6 +17,7 @@ DEFAULT_TAG = "latest"
 DECLARED_HOST = "powerd.local"
 DECLARED_NAMESPACE = "declared"
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,19}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}", re.ASCII)
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", re.ASCII)
@@ -41,12 +42,15 @@ class Name:
         if not isinstance(text, str) or len(text) > 600:
             raise ValueError("invalid model name")
         rest = text.strip(" ")
-        _, scheme, after = rest.partition("://")
-        rest = after if scheme else rest
+        scheme, mark, after = rest.partition("://")
+        if mark:
+            if not _SCHEME.fullmatch(scheme):
+                raise ValueError("invalid model name")
+            rest = after
         rest, tag = _split_tag(rest)
         head, slash, model = rest.rpartition("/")
         host, host_slash, namespace = head.rpartition("/")
-        if (slash and not head) or (host_slash and not host):
+        if (slash and not head) or (host_slash and not (host and namespace)):
             raise ValueError("invalid model name")
         name = cls(host or DEFAULT_HOST, namespace or DEFAULT_NAMESPACE, model, tag)
         if not name._valid():

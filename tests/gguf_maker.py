@@ -24,8 +24,13 @@ import numpy as np
 DEMO = Path(__file__).parent.parent / "powerd" / "demo" / "tiny-chat-q8_0.gguf"
 NORMAL, CONTROL = 1, 3
 
+_WORDS = (
+    "time year people way day man thing woman life child world school state family student group country problem hand "
+    "part place case week company system program question work government number night point home water room mother "
+    "area money story fact month lot right study book eye job word business issue"
+)
 #: Every one of these is a single token of the made-up vocabulary, with the space before it.
-WORDS = ["time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state", "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company", "system", "program", "question", "work", "government", "number", "night", "point", "home", "water", "room", "mother", "area", "money", "story", "fact", "month", "lot", "right", "study", "book", "eye", "job", "word", "business", "issue"]
+WORDS = _WORDS.split()
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ def recurrent(path: Path, *, seed: int = 0) -> Path:
     writer.add_ssm_state_size(state)
     writer.add_ssm_time_step_rank(rank)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tensor("token_embd.weight", _embedding(random, vocabulary, width))
+    writer.add_tensor("token_embd.weight", _embedding(random, vocabulary, width, frozenset()))
+    writer.add_tensor("output.weight", _embedding(random, vocabulary, width, vocabulary.silent))
     writer.add_tensor("output_norm.weight", _ones(width))
     for layer in range(2):
         shapes = {
@@ -120,7 +126,7 @@ def demo_vocabulary() -> Vocabulary:
 
 
 def made_up_vocabulary(size: int) -> Vocabulary:
-    """`size` tokens: the 256 bytes, the words above, letter pairs and made-up words of pairs, and two special tokens."""
+    """`size` tokens: the 256 bytes, the words above, letter pairs, made-up words of pairs, two special ones."""
     alphabet = _byte_alphabet()
     tokens = list(alphabet)
     merges: list[str] = []
@@ -171,7 +177,7 @@ def _llama(path: Path, shape: Shape, vocabulary: Vocabulary, name: str, template
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-    _quantized(writer, "token_embd.weight", _embedding(random, vocabulary, shape.width))
+    _quantized(writer, "token_embd.weight", _embedding(random, vocabulary, shape.width, vocabulary.silent))
     writer.add_tensor("output_norm.weight", _ones(shape.width))
     for layer in range(shape.layers):
         for tensor, rows, columns in _matrices(shape):
@@ -192,10 +198,10 @@ def _matrices(shape: Shape) -> Iterable[tuple[str, int, int]]:
     yield "ffn_down", shape.width, shape.feed
 
 
-def _embedding(random: np.random.Generator, vocabulary: Vocabulary, width: int) -> Any:
-    """Small beside what the layers add, or a tied model would only ever repeat its input."""
+def _embedding(random: np.random.Generator, vocabulary: Vocabulary, width: int, zero: frozenset[int]) -> Any:
+    """Small beside what the layers add, or a tied model would only ever repeat its input. `zero`: rows left empty."""
     weights = random.normal(0, 0.05, (len(vocabulary.tokens), width)).astype(np.float32)
-    weights[sorted(vocabulary.silent)] = 0
+    weights[sorted(zero)] = 0
     return weights
 
 

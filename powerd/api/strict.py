@@ -37,7 +37,8 @@ _JSON_NAMES = {
     "list": "array",
     "dict": "object",
 }
-_TYPE = re.compile(r"`(\w+)`")
+_TYPES = re.compile(r"`([\w |]+)`")
+_WORD = re.compile(r"\w+")
 
 
 def decode(schema: type[Request], body: bytes) -> Request:
@@ -145,6 +146,10 @@ def _refusal(text: str) -> BadRequest:
     """A message like ``Expected `int`, got `str` - at `$.seed` `` in JSON's words, the field first."""
     match = _EXPECTED.fullmatch(text)
     what, path = (match["what"], match["path"] or "") if match else (text, "")
-    words = _TYPE.sub(lambda name: _JSON_NAMES.get(name[1], name[1]), what)
+    words = _TYPES.sub(lambda types: _WORD.sub(_json_name, types[1]).replace(" | ", " or "), what)
     sentence = words[:1].lower() + words[1:]
     return BadRequest(f"{path}: {sentence}" if path else f"invalid JSON: {sentence}", path or None)
+
+
+def _json_name(name: re.Match[str]) -> str:
+    return _JSON_NAMES.get(name[0], name[0])

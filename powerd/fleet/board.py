@@ -91,7 +91,7 @@ class Board:
         runner.leases.add(waiter.ticket)
         self.leases[waiter.ticket] = runner
         ignored = runner.entry.kept and want.keep_alive is not None and 0 <= want.keep_alive < math.inf
-        self._out.append(Grant(waiter.ticket, runner.id, ignored))
+        self._out.append(Grant(waiter.ticket, runner.id, want, ignored))
 
     def release(self, ticket: int, now: float) -> None:
         """A place is free again; nothing happens for a ticket that holds none (its runner died)."""

@@ -72,6 +72,7 @@ class Child:
         self, command: Sequence[str], label: str, on_frame: Callable[[memoryview], None], graces: Graces
     ) -> None:
         self.pid = 0
+        self.code = 0  # its exit code, once `run` has returned
         self.broken = ""  # what it did wrong, if that is why it was killed
         self.wire = Wire(on_frame, self._hung_up)
         self._command = command
@@ -84,6 +85,11 @@ class Child:
         self._ladder: asyncio.Task[None] | None = None
 
     @property
+    def stopping(self) -> bool:
+        """Whether somebody has asked for its end."""
+        return self._stopping is not None
+
+    @property
     def last_lines(self) -> list[str]:
         """The last lines it wrote to standard error."""
         return list(self._lines.kept)
@@ -94,7 +100,7 @@ class Child:
         try:
             if self._stopping is not None:
                 self._climb(*self._stopping)
-            code = await process.wait()
+            self.code = await process.wait()
         finally:
             self._exited.set()
             self._signal(signal.SIGKILL)
@@ -104,7 +110,7 @@ class Child:
                 await self._lines.ended.wait()
         self.wire.close()
         self._lines.close()
-        return self.broken or describe_exit(code)
+        return self.broken or describe_exit(self.code)
 
     def stop(self, farewell: bytes | None) -> None:
         """End it: by the frame `farewell` if there is one, then SIGTERM, then SIGKILL, each with its deadline."""

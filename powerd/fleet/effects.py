@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from powerd.errors import PowerError
-from powerd.fleet.terms import FleetEvent
+from powerd.fleet.terms import FleetEvent, Want
 from powerd.protocol import Deployment
 
 
@@ -36,6 +36,7 @@ class Grant:
 
     ticket: int
     runner: int
+    want: Want
     keep_alive_ignored: bool = False
 
 

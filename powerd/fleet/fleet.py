@@ -13,6 +13,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -22,7 +23,7 @@ from powerd.fleet.budget import Ledger
 from powerd.fleet.child import Graces
 from powerd.fleet.effects import Effect, Emit, Grant, Loaded, Refuse, Spawn, Stop
 from powerd.fleet.lease import Lease
-from powerd.fleet.process import DEFAULT_COMMAND, Launch, RunnerProcess
+from powerd.fleet.process import DEFAULT_COMMAND, Launch, RunnerProcess, Stream
 from powerd.fleet.state import FleetState
 from powerd.fleet.terms import FleetConfig, FleetEvent, Reason, RunnerView, Unload, Want, Wish
 from powerd.fleet.views import views
@@ -60,7 +61,8 @@ class Fleet:
         self._tickets = itertools.count(1)
         self._promised: dict[int, asyncio.Future[Lease | None]] = {}  # by ticket
         self._processes: dict[int, RunnerProcess] = {}  # by runner number
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lives: dict[int, asyncio.Task[None]] = {}  # by runner number, until it is reaped
+        self._errands: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._gauges = gauges.Gauges(self._state.board)
         self._gauge_timer: asyncio.TimerHandle | None = None
@@ -71,7 +73,7 @@ class Fleet:
     async def start(self) -> None:
         """Begin. Nothing is loaded until it is wished for or asked for."""
         if not self._backend_available:
-            self._do(lambda now: self._state.refuse_all(BackendUnavailable, now))
+            self._do(partial(self._state.refuse_all, BackendUnavailable))
         self._gauges.refresh()
 
     async def stop(self, drain: float) -> None:
@@ -80,20 +82,20 @@ class Fleet:
         It takes at most `drain` and the deadlines of the kill ladder.
         """
         first = self._state.board.refusal is not _shutting_down
-        self._do(lambda now: self._state.shut_down(_shutting_down, now, urgent=not first))
+        self._do(partial(self._state.shut_down, _shutting_down, urgent=not first))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain if first else 0):
                 await self._quiet.wait()
         if not self._quiet.is_set():
-            self._do(lambda now: self._state.shut_down(_shutting_down, now, urgent=True))
-        if self._tasks:
-            _, stuck = await asyncio.wait(self._tasks, timeout=self._launch.graces.total)
-            for task in stuck:
-                task.cancel()
+            self._do(partial(self._state.shut_down, _shutting_down, urgent=True))
+        if self._lives:
+            await asyncio.wait(self._lives.values(), timeout=self._launch.graces.total)
         self._still()
 
     def _still(self) -> None:
-        """No timer runs any more."""
+        """Nothing of ours runs any more."""
+        for task in (*self._lives.values(), *self._errands):
+            task.cancel()
         for timer in (self._timer, self._gauge_timer):
             if timer is not None:
                 timer.cancel()
@@ -129,7 +131,7 @@ class Fleet:
             if lease is not None:
                 lease.release()
             else:
-                self._do(lambda now: self._state.cancel(ticket, now))
+                self._do(partial(self._state.cancel, ticket))
             raise
         finally:
             self._promised.pop(ticket, None)
@@ -138,7 +140,7 @@ class Fleet:
 
     def wish(self, wishes: Mapping[str, Wish]) -> None:
         """What is declared from now on, by deployment key; replaces all that was declared before."""
-        self._do(lambda now: self._state.wishes(wishes, now))
+        self._do(partial(self._state.wishes, wishes))
 
     async def unload(
         self, key: str, reason: Reason = Reason.OPERATOR, *, force: bool = False, hold: float | None = None
@@ -156,10 +158,9 @@ class Fleet:
 
         self._do(event)
         entry = self._state.board.entries.get(key)
-        going = [runner.id for runner in entry.runners if runner.why] if entry and answer[0] else []
-        tasks = [task for task in self._tasks if task.get_name() in {f"runner {number}" for number in going}]
-        if tasks:
-            await asyncio.wait(tasks)
+        ending = [self._lives[runner.id] for runner in entry.runners if runner.why] if entry else []
+        if ending and answer[0]:
+            await asyncio.wait(ending)
         return answer[0]
 
     # ------------------------------------------------------------ what is
@@ -218,7 +219,8 @@ class Fleet:
         process = self._processes[grant.runner]
         runner = self._state.board.runners[grant.runner]
         context = runner.readback.context if runner.readback else runner.deployment.context
-        lease = Lease(process, context, lambda: self._do(lambda now: self._state.release(grant.ticket, now)))
+        give_back = partial(self._do, partial(self._state.release, grant.ticket))
+        lease = Lease(process, context, give_back, partial(self._again, grant.want))
         lease.keep_alive_ignored = grant.keep_alive_ignored
         self._keep(grant.ticket, lease)
 
@@ -232,20 +234,39 @@ class Fleet:
     def _spawn(self, spawn: Spawn) -> None:
         process = RunnerProcess(spawn.runner, spawn.deployment, self._launch, spawn.model, self)
         self._processes[spawn.runner] = process
-        task = asyncio.create_task(self._live(process), name=f"runner {spawn.runner}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._lives[spawn.runner] = asyncio.create_task(self._live(process))
 
     async def _live(self, process: RunnerProcess) -> None:
         """A runner's life, from spawn to reaped."""
+        number = process.number
+        kills = devices.oom_kills()
         try:
             how = await process.run()
         except OSError as error:
-            reason = f"the runner could not be started: {error.strerror}"
-            self._do(lambda now: self._state.load_failed(process.number, reason, now))
-            how = reason
-        del self._processes[process.number]
-        self._do(lambda now: self._state.exited(process.number, how, now))
+            how = f"the runner could not be started: {error.strerror}"
+            self._do(partial(self._state.load_failed, number, how))
+        if process.killed_by_another and devices.oom_kills() > kills:
+            how = "killed by the kernel: out of memory"
+            self._do(partial(self._state.load_failed, number, how, out_of_memory=True))
+        del self._processes[number], self._lives[number]
+        self._do(partial(self._state.exited, number, how))
+        if process.last_lines and not process.asked_to_stop:
+            _log.error("last words of a runner", runner=number, how=how, lines=process.last_lines)
+
+    def _again(self, want: Want, lease: Lease, stream: Stream) -> None:
+        """A runner was gone before it read a request it had been given: have another one answer it."""
+        errand = asyncio.create_task(self._resubmit(want, lease, stream))
+        self._errands.add(errand)
+        errand.add_done_callback(self._errands.discard)
+
+    async def _resubmit(self, want: Want, lease: Lease, stream: Stream) -> None:
+        try:
+            lease.move(await self.lease(want), stream)
+        except PowerError as error:
+            stream.end(error)
+        except asyncio.CancelledError:
+            stream.end(_shutting_down())
+            raise
 
     def _tell(self, event: FleetEvent) -> None:
         gauges.count(event)
@@ -278,17 +299,17 @@ class Fleet:
 
     def loading(self, number: int, frame: Progress) -> None:
         """A load goes on."""
-        self._do(lambda now: self._state.progress(number, frame.fraction, now))
+        self._do(partial(self._state.progress, number, frame.fraction))
 
     def loaded(self, number: int, frame: Ready) -> None:
         """A runner can serve."""
-        self._do(lambda now: self._state.ready(number, frame.have, frame.load_ns, now))
+        self._do(partial(self._state.ready, number, frame.have, frame.load_ns))
         gauges.loaded(self._state.board.runners[number])
 
     def not_loaded(self, number: int, frame: LoadFailed) -> None:
         """A load failed."""
         oom = frame.out_of_memory
-        self._do(lambda now: self._state.load_failed(number, frame.reason, now, out_of_memory=oom))
+        self._do(partial(self._state.load_failed, number, frame.reason, out_of_memory=oom))
 
     def measured(self, number: int, frame: Stats) -> None:
         """A runner's gauges."""

@@ -17,22 +17,37 @@ _numbers = itertools.count(1)
 class Lease:
     """Held until the `async with` block is left and the runner owes nothing for it."""
 
-    def __init__(self, process: RunnerProcess, context: int, give_back: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        process: RunnerProcess,
+        context: int,
+        give_back: Callable[[], None],
+        again: Callable[[Lease, Stream], None],
+    ) -> None:
+        """`again` is asked, once, to send a stream's request to another runner."""
         self.context = context  # tokens per sequence actually served
-        self.pid = process.pid
         self.load_ns = 0  # nanoseconds between asking for the lease and having it
         self.keep_alive_ignored = False  # the request's keep_alive has no effect: the model is declared to stay
         self._process = process
         self._give_back = give_back
+        self._again: Callable[[Lease, Stream], None] | None = again
         self._open: set[int] = set()
         self._left = False
 
+    @property
+    def pid(self) -> int:
+        """The runner's process id."""
+        return self._process.pid
+
     def submit(self, frame: Generate) -> Stream:
         """Send a request to the runner; its id is assigned here. Raises BadRequest when no frame can carry it."""
-        number = next(_numbers)
-        stream = self._process.submit(msgspec.structs.replace(frame, id=number), self._answered)
-        self._open.add(number)
+        stream = Stream(msgspec.structs.replace(frame, id=next(_numbers)), self)
+        self._send(stream)
         return stream
+
+    def _send(self, stream: Stream) -> None:
+        self._process.submit(stream)
+        self._open.add(stream.frame.id)
 
     def release(self) -> None:
         """Give the place back. Requests still running on it are cancelled; the place is free when they have ended."""
@@ -45,10 +60,28 @@ class Lease:
         if not self._open:
             self._give_back()
 
-    def _answered(self, number: int) -> None:
+    def answered(self, number: int) -> None:
+        """The runner owes nothing more for this request."""
         self._open.discard(number)
         if self._left and not self._open:
             self._give_back()
+
+    def unread(self, stream: Stream) -> bool:
+        """The runner ended before it read this request: have it sent again, unless that was done before."""
+        if self._left or self._again is None:
+            return False
+        self._again(self, stream)
+        self._again = None
+        return True
+
+    def move(self, other: Lease, stream: Stream) -> None:
+        """Go on with the place that `other` holds, and send the stream's request there."""
+        if self._left:
+            other.release()
+            return
+        self._process, self._give_back, self.context = other._process, other._give_back, other.context
+        self._open = set()
+        self._send(stream)
 
     async def __aenter__(self) -> Lease:
         return self

@@ -7,8 +7,9 @@ ends fails its open mailboxes at once, and only those.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,11 +51,12 @@ class Stream:
     Iterating raises RunnerDied (or what else ended the runner) when the terminal frame will not come.
     """
 
-    __slots__ = ("_arrived", "_batch", "_error", "_over", "answered", "id")
+    __slots__ = ("_arrived", "_batch", "_error", "_over", "begun", "frame", "owner")
 
-    def __init__(self, number: int, answered: Callable[[int], None]) -> None:
-        self.id = number
-        self.answered = answered  # called with `id` when the terminal frame has come
+    def __init__(self, frame: Generate, owner: StreamOwner) -> None:
+        self.frame = frame
+        self.owner = owner
+        self.begun = False  # whether anything ever arrived
         self._batch: list[Item] = []
         self._arrived: asyncio.Future[None] | None = None
         self._over = False
@@ -62,6 +64,7 @@ class Stream:
 
     def put(self, item: Item) -> None:
         """Something arrived."""
+        self.begun = True
         self._batch.append(item)
         self._wake()
 
@@ -92,6 +95,16 @@ class Stream:
                 self._arrived = None
         batch, self._batch = self._batch, []
         return batch
+
+
+class StreamOwner(Protocol):
+    """Who submitted a request."""
+
+    def answered(self, number: int) -> None:
+        """The terminal frame of request `number` has come."""
+
+    def unread(self, stream: Stream) -> bool:
+        """The runner ended before it read this request. Whether it is sent again to another."""
 
 
 class Listener(Protocol):
@@ -140,6 +153,16 @@ class RunnerProcess:
         """The last lines it wrote to standard error."""
         return self._child.last_lines
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether its end is our doing."""
+        return self._child.stopping
+
+    @property
+    def killed_by_another(self) -> bool:
+        """Whether it ended by a SIGKILL that was not ours."""
+        return not self.asked_to_stop and self._child.code == -signal.SIGKILL
+
     def heard(self, now: float) -> float:
         """When a frame last came; `now` while it owes nothing."""
         return self._child.wire.heard if self._streams else now
@@ -147,10 +170,11 @@ class RunnerProcess:
     async def run(self) -> str:
         """Start it, have it load, wait until it is gone. Returns how it ended. Raises OSError when it cannot start."""
         self._child.wire.send(encode(Load(self._deployment)))
+        how = "the server is shutting down"
         try:
             how = await self._child.run()
         finally:
-            self._fail_all(self._fate or "its process ended")
+            self._fail_all(self._fate or how)
         return how
 
     def stop(self, why: str, *, urgent: bool) -> None:
@@ -162,13 +186,11 @@ class RunnerProcess:
 
     # ------------------------------------------------------------ requests
 
-    def submit(self, frame: Generate, answered: Callable[[int], None]) -> Stream:
-        """Send a request and open its mailbox. Raises BadRequest when it passes what frames can carry."""
-        frames = _frames(frame)
-        stream = Stream(frame.id, answered)
-        self._streams[frame.id] = stream
+    def submit(self, stream: Stream) -> None:
+        """Send a request; its answer goes into `stream`. Raises BadRequest when it passes what frames can carry."""
+        frames = _frames(stream.frame)
+        self._streams[stream.frame.id] = stream
         self._child.wire.send_all(frames)
-        return stream
 
     def cancel(self, request: int) -> None:
         """Ask for the terminal frame now; nobody reads this mailbox any more."""
@@ -181,8 +203,10 @@ class RunnerProcess:
 
     def _fail_all(self, why: str) -> None:
         streams, self._streams = self._streams, {}
+        unread = self._child.wire.unread and not self._fate
         for stream in streams.values():
-            stream.end(RunnerDied(why))
+            if stream.begun or not unread or not stream.owner.unread(stream):
+                stream.end(RunnerDied(why))
 
     # ------------------------------------------------------------ frames
 
@@ -218,7 +242,7 @@ class RunnerProcess:
         if stream is not None:
             stream.put(frame)
             stream.end()
-            stream.answered(frame.id)
+            stream.owner.answered(frame.id)
 
 
 def _frames(frame: Generate) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from powerd.protocol import Deployment, ReadBack, Stats
 
-EventKind = Literal["load", "ready", "unload", "crash", "error", "override"]
+EventKind = Literal["load", "ready", "unload", "crash", "error"]
 
 
 class Reason(StrEnum):

@@ -27,6 +27,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, on_frame: Callable[[memoryview], None], on_end: Callable[[str], None]) -> None:
         self.heard = 0.0  # loop time of the last bytes
+        self.unread = False  # the child ended without reading all that was sent
         self._loop = asyncio.get_running_loop()
         self._on_frame = on_frame
         self._on_end = on_end
@@ -67,7 +68,11 @@ class Wire(asyncio.Protocol):
         return data[at:] if at < end else b""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The child closed its end, or is gone."""
+        """The child closed its end, or is gone.
+
+        A Unix socket tells a reset from an end-of-file: the reset means that something we sent was never read.
+        """
+        self.unread = isinstance(error, ConnectionError) or bool(self._outbox)
         self._outbox.clear()
         self._end("")
 

@@ -149,8 +149,9 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
     try:
         model, have = _load(deployment, _progress(reader, outbox))
     except (llama.EngineMissing, llama.EngineFailed) as error:
-        if not reader.stopping.is_set():
-            outbox.send(LoadFailed(str(error), getattr(error, "out_of_memory", False)))
+        if reader.stopping.is_set():
+            return os.EX_OK
+        outbox.send(LoadFailed(str(error), getattr(error, "out_of_memory", False)))
         return 1
     except Exception as error:
         _log.exception("the load failed in a way nobody foresaw")

@@ -62,7 +62,7 @@ class Engine:
         """Handle what came in; with nothing to do, wait for it."""
         try:
             while True:
-                self._handle(self._mail.get(block=not self._live and not self._stopping))
+                self._handle(self._mail.get(block=not (self._live or self._frames or self._stopping)))
         except Empty:
             pass
         if self._scheduler.waiting:

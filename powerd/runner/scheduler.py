@@ -23,7 +23,7 @@ _STRETCH_MOST = 6.0
 #: The longest step while nobody is generating: a cancelled prompt stops within it.
 _LONGEST_NS = 250 * MILLISECOND
 #: Prompt tokens taken in a step whatever the clock says, and before anything was measured.
-_LEAST_TOKENS = 8
+_LEAST_TOKENS = 16
 _FIRST_TOKENS = 32
 _LEARNING_RATE = 0.3
 
@@ -58,11 +58,11 @@ class Pace:
 
     def observe(self, rows: int, tokens: int, took: int) -> None:
         """A step with `rows` running sequences and `tokens` of prompts took `took` nanoseconds."""
-        if not tokens:
-            self._decode[rows] = _blend(self._decode.get(rows), took)
-        elif tokens >= _FIRST_TOKENS or bool(rows) not in self._token:
+        if tokens:
             cost = max(took - self.decode(rows), took / 10) / tokens
             self._token[bool(rows)] = _blend(self._token.get(bool(rows)), cost)
+        else:
+            self._decode[rows] = _blend(self._decode.get(rows), took)
 
     def decode(self, rows: int) -> float:
         """What a step of `rows` sequences costs without prompts; 0 while nothing is known."""

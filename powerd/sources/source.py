@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ _WHY_NOT: dict[Kind, str] = {
     "modelfile": f"building from a Modelfile is not available yet; {_INSTEAD}",
 }
 _MAX_TEXT = 8192
+_FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/[^/?#][^?#]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,13 @@ def _home(text: str) -> Path:
 
 
 def _file_url(text: str) -> Path:
-    parts = urlsplit(text)
-    if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/") or parts.query or parts.fragment:
-        raise BadRequest("a file URL is written file:///absolute/path", "source")
-    path = unquote(parts.path, errors="strict")
-    if not path.isprintable():
-        raise BadRequest("the path of the file URL has characters that cannot be printed", "source")
+    match = _FILE_URL.fullmatch(text)
+    try:
+        path = unquote(match[1], errors="strict") if match else ""
+    except UnicodeDecodeError:
+        path = ""
+    if not path or not path.isprintable():
+        raise BadRequest("a file URL is written file:///absolute/path, with odd characters percent-encoded", "source")
     return Path(path)
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import http
 import random
-import re
 import socket
 import ssl
 import time
@@ -19,6 +16,7 @@ import httpx
 from powerd.digest import Digest
 from powerd.errors import BadRequest, NoSpace, SourceFailed
 from powerd.quantities import show_bytes
+from powerd.sources.answer import Again, Complete, Rest, Whole, judge
 from powerd.sources.peers import check_address, check_host
 from powerd.sources.source import check_url, show_url
 from powerd.store.blobs import MARGIN
@@ -32,16 +30,13 @@ OnProgress = Callable[[int, int], None]
 _BUFFER = 1 << 20
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_REDIRECTS = 10
-_RETRIED = {408, 425, 429}
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
-_LONGEST_RETRY_AFTER = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a transfer waits, in seconds, and how often it tries again."""
 
-    tries: int = 6  # in a row without a MiB of progress
+    tries: int = 6  # in a row that got no MiB further than any before
     connect: float = 15.0
     stall: float = 30.0  # without a single byte
     pause: float = 0.5  # before the second try; doubled for each further one
@@ -101,13 +96,14 @@ class Transfer:
         raise SourceFailed(f'{self._shown}: digest mismatch, expected "{self._expect}", got "{got}"')
 
     async def _fetch_whole(self, client: httpx.AsyncClient) -> Ingest:
-        failures = 0
+        failures = furthest = 0
         while True:
-            before = self._written
             try:
                 return await self._attempt(client)
             except _AgainLater as again:
-                failures = 1 if self._written - before >= _BUFFER else failures + 1
+                failures += 1
+                if self._written - furthest >= _BUFFER:
+                    failures, furthest = 1, self._written
                 if failures >= self._patience.tries:
                     raise SourceFailed(f"{self._shown}: {again}; gave up after {failures} tries") from None
                 await asyncio.sleep(self._pause(failures) if again.wait is None else again.wait)
@@ -193,20 +189,50 @@ class Transfer:
     # ------------------------------------------------------------ the answer
 
     async def _receive(self, response: httpx.Response) -> Ingest:
-        await self._judge(response)
-        if self._ingest is None:
-            self._ingest = await asyncio.to_thread(self._store.ingest, self._expect, self._total)
-        ingest = self._ingest
+        answer = self._judge(response)
+        match answer:
+            case Again(reason, wait, from_start):
+                if from_start:
+                    await self._restart()
+                raise _AgainLater(reason, wait)
+            case Whole(total, validator):
+                await self._restart()
+                self._total, self._validator = total, validator
+            case Rest(total):
+                self._total = total
+        ingest = self._ingest or await self._begin()
         self._on_progress(ingest.written, self._total or 0)
+        if not isinstance(answer, Complete):
+            await self._read_body(response, ingest)
+        if self._total is not None and ingest.written < self._total:
+            raise _AgainLater(f"the answer ended after {ingest.written} of {self._total} bytes")
+        return ingest
+
+    def _judge(self, response: httpx.Response) -> Again | Complete | Rest | Whole:
+        try:
+            return judge(response.status_code, response.headers, self._written, self._total, time.time())
+        except SourceFailed as error:
+            raise SourceFailed(f"{show_url(str(response.url))}: {error.message}") from None
+
+    async def _begin(self) -> Ingest:
+        """A new ingest, ours to abort even if we are cancelled while the thread makes it."""
+        making = asyncio.ensure_future(asyncio.to_thread(self._store.ingest, self._expect, self._total))
+        try:
+            self._ingest = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            self._ingest = await making
+            raise
+        return self._ingest
+
+    async def _read_body(self, response: httpx.Response, ingest: Ingest) -> None:
         buffer = bytearray()
         try:
-            if response.status_code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                async for chunk in response.aiter_raw():
-                    buffer += chunk
-                    if not ingest.written and len(buffer) - len(chunk) < ENOUGH <= len(buffer):
-                        self._check_magic(buffer)
-                    if len(buffer) >= _BUFFER:
-                        await self._flush(ingest, buffer)
+            async for chunk in response.aiter_raw():
+                buffer += chunk
+                if not ingest.written and len(buffer) - len(chunk) < ENOUGH <= len(buffer):
+                    self._check_magic(buffer)
+                if len(buffer) >= _BUFFER:
+                    await self._flush(ingest, buffer)
         except httpx.TransportError:
             if ingest.written or len(buffer) >= ENOUGH:
                 await self._flush(ingest, buffer)
@@ -214,9 +240,6 @@ class Transfer:
         if not ingest.written:
             self._check_magic(buffer)
         await self._flush(ingest, buffer)
-        if self._total is not None and ingest.written < self._total:
-            raise _AgainLater(f"the answer ended after {ingest.written} of {self._total} bytes")
-        return ingest
 
     def _check_magic(self, head: bytearray) -> None:
         if not head.startswith(MAGIC):
@@ -235,64 +258,9 @@ class Transfer:
                 raise NoSpace(f"{self._shown} does not say how long it is, and only {show_bytes(free)} are free")
         self._on_progress(ingest.written, self._total or 0)
 
-    async def _judge(self, response: httpx.Response) -> None:
-        """Check status and headers; sets the total length, and starts over where the answer is not the rest."""
-        status = response.status_code
-        if status in _RETRIED or status >= 500:
-            wait = _retry_after(response.headers.get("retry-after", "")) if status == 429 else None
-            raise _AgainLater(_phrase(status), wait)
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise SourceFailed(
-                f"{self._shown}: unexpected Content-Encoding {response.headers['content-encoding'][:20]!r}"
-            )
-        if status == 200:
-            await self._restart()
-            length = response.headers.get("content-length", "")
-            self._total = int(length) if length.isascii() and length.isdecimal() and len(length) < 19 else None
-            etag = response.headers.get("etag", "")
-            self._validator = etag if etag.startswith('"') else ""
-        elif status == 206 and self._written:
-            await self._check_range(response.headers.get("content-range", ""))
-        elif status == 416 and self._written:
-            if self._written != self._total:
-                await self._restart()
-                raise _AgainLater("the server could not resume; starting over", 0.0)
-        else:
-            raise SourceFailed(f"{show_url(str(response.url))}: {_phrase(status)}")
-
-    async def _check_range(self, text: str) -> None:
-        match = _CONTENT_RANGE.fullmatch(text)
-        if (
-            match is None
-            or int(match[1]) != self._written
-            or (match[3] != "*" and self._total is not None and int(match[3]) != self._total)
-        ):
-            await self._restart()
-            raise _AgainLater("the server resumed at the wrong place; starting over", 0.0)
-        if match[3] != "*":
-            self._total = int(match[3])
-
 
 def _parsed(url: str) -> httpx.URL:
     try:
         return httpx.URL(url)
     except httpx.InvalidURL as error:
         raise SourceFailed(f"{show_url(url)}: {error}") from None
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"the server answered {status} {http.HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"the server answered {status}"
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds to wait, at most a minute; None where the header says nothing sensible."""
-    if text.isascii() and text.isdecimal() and len(text) < 10:
-        return min(float(text), _LONGEST_RETRY_AFTER)
-    try:
-        until = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(until, 0.0), _LONGEST_RETRY_AFTER)

@@ -45,7 +45,7 @@ def looks_like(head: bytes) -> str:
     if head[8:10] == b'{"' and head[5:8] == b"\0\0\0":
         return "safetensors"
     if len(head) > 1 and head[0] == 0x80 and head[1] in range(2, 6):
-        return "a Python pickle, perhaps PyTorch weights"
+        return "serialised Python objects, perhaps PyTorch weights"
     return _looks_like_text(head)
 
 

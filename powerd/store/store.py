@@ -7,7 +7,6 @@ import os
 import threading
 import uuid
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -160,15 +159,16 @@ class Store:
         data = build_manifest(Layer(CONFIG_TYPE, digest, size), layers)
         with self._changing, naming(self.root, "writing a manifest in", len(data)):
             spelled = self._own.spell(name)
+            path = self._own.manifest(spelled)
             try:
-                model, parts = self._reader.assemble(spelled, data, modified=0.0, read_only=False)
+                _, parts = self._reader.assemble(spelled, data, modified=0.0, read_only=False)
+                self._write_manifest(path, data)
+                model = self._reader.model(spelled, path, read_only=False)
             except Unreadable as error:
                 raise Conflict(f"{name} cannot be published: {error}") from None
-            path = self._own.manifest(spelled)
-            self._write_manifest(path, data)
             for part, _, _ in parts:
                 self._blobs.leases.release(part)
-            return replace(model, modified=path.stat().st_mtime)
+            return model
 
     def copy(self, source: Name, destination: Name) -> None:
         """Give a model, ours or a lower store's, a second name in our store; only the manifest is copied.

@@ -46,7 +46,7 @@ class Rig:
 
     def __init__(self, directory: Path) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.store = Store(directory / "store")
         self.reasons: list[str] = []
         self.stopping = False
@@ -69,8 +69,8 @@ class Rig:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
 
     async def _start(self) -> None:
-        self.library = Library(self.store, NodeDefaults(), hide_unmanaged=False, default_model="")
         self.fleet = Fleet(FleetConfig(max_queue=4), RUNNER)
+        self.library = Library(self.store, self.fleet, NodeDefaults(), hide_unmanaged=False, default_model="")
         self.renderers = Renderers(count=1)
         await self.fleet.start()
         await self.renderers.start()

@@ -24,7 +24,7 @@ _SAMPLING = protocol.Sampling(temperature=0.8, top_k=40, top_p=0.9)
 def runner(model: Path, context: int, parallel: int) -> Iterator[socket.socket]:
     """A loaded runner's socket; the runner ends with the block."""
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-m", "powerd.runner", str(theirs.fileno())]  #X
+    command = [sys.executable, "-m", "powerd.runner", str(theirs.fileno())]  # X
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
     theirs.close()
     shape = protocol.Shape(0, 0, 0, 0, 0, 0)

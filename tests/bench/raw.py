@@ -6,7 +6,6 @@ It is the yardstick; powerd's figure is divided by it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import sys
@@ -84,7 +83,9 @@ def main(path: str, streams: int, tokens: int) -> None:
         assert c.llama_decode(context, batch) == 0
         last = [c.llama_sampler_sample(chain, context, row) for row, chain in enumerate(chains)]
     took = time.perf_counter() - begun
-    sys.stdout.write(json.dumps({"tok_s": round(streams * tokens / took, 2), "step_ms": round(1e3 * took / tokens, 3)}) + "\n")
+    sys.stdout.write(
+        json.dumps({"tok_s": round(streams * tokens / took, 2), "step_ms": round(1e3 * took / tokens, 3)}) + "\n"
+    )
     sys.stdout.flush()
     os._exit(0)
 

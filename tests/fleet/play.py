@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from powerd.errors import PowerError
-from powerd.fleet.budget import PROCESS_BYTES, Ledger
+from powerd.fleet.budget import PROCESS_BYTES, UBATCH, Ledger
 from powerd.fleet.check import check
 from powerd.fleet.effects import Effect, Emit, Grant, Loaded, Refuse, Spawn, Stop
 from powerd.fleet.entries import Phase, Runner
@@ -26,8 +26,9 @@ def model(
     name: str, gib: int = 1, *, context: int = 1024, parallel: int = 1, auto: bool = False, per_context: bool = False
 ) -> Deployment:
     """A deployment that needs `gib` GiB."""
-    width = GIB // (2 * 1024) if per_context else 0
-    cells = context * parallel * width * 2
+    mask = 2 * UBATCH
+    width = (GIB // 1024 - mask) // 2 if per_context else 0
+    cells = context * parallel * (width * 2 + mask)
     shape = Shape(gib * GIB - PROCESS_BYTES - cells, 1, 0, width, 0, 1 << 20)
     return Deployment(f"/weights/{name}", name * 64, context, parallel, shape, context_auto=auto)
 

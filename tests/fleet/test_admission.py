@@ -258,7 +258,6 @@ def test_what_a_runner_measures_below_its_estimate_frees_nothing() -> None:
 # ---------------------------------------------------------------- context
 
 
-
 GROWING = model("g", 4, auto=True, per_context=True)
 FIXED = model("f", 4)
 

@@ -86,7 +86,7 @@ def die_at(number: int) -> None:
 
 
 def main(directory: Path) -> int:
-    os.fsync = lambda _fd: None  # what was written survives the death of a process without it; the test is faster
+    os.fsync = lambda fd: None  # what was written survives the death of a process without it; the test is faster
     prepare(directory / "0")
     for number in range(1, 1000):
         root = directory / str(number)

@@ -82,7 +82,7 @@ def test_g03_a_sparse_terabyte_is_refused_at_once(tmp_path: Path) -> None:
         (b"\n\n  <HTML lang=en>", "HTML"),
         (b'<?xml version="1.0"?>', "XML"),
         (b'{"error":"Unauthorized"}', "JSON"),
-        (b"\x80\x02}q\x00", "pickle"),
+        (b"\x80\x02}q\x00", "PyTorch weights"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
         (b"Not Found", "plain text"),
         (b"\x01\x02\x03", "unknown data"),

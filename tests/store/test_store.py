@@ -254,7 +254,7 @@ def test_a_published_model_is_found_with_all_its_texts(store: Store) -> None:
     assert model.read_only is False
     manifest = store.root / "manifests" / model.name.path
     assert model.digest == Digest.of(manifest.read_bytes())
-    assert model.modified == manifest.stat().st_mtime
+    assert model.modified == manifest.stat().st_mtime_ns / 1e9
     assert model.size == sum(layer.size for layer in model.layers) + len(b'{"model_format":"gguf"}\n')
     assert store.models() == [model]
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -16,8 +16,8 @@ import pytest
 from tests.gguf_maker import tiny
 from tests.wire.powerd_process import Powerd
 
-#: Parameters of `a`: enough tokens for ten seconds and more at any speed the tiny model has.
-LONG = {"num_predict": 30_000, "temperature": 0.8, "seed": 7}
+#: Long enough to be in the way of whatever a test does: attention over thousands of cells slows even a tiny model.
+LONG = {"num_predict": 8000, "temperature": 0.8, "seed": 7}
 
 
 class Stream(threading.Thread):
@@ -55,7 +55,7 @@ class Stream(threading.Thread):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "random.gguf"
-    tiny(path, context=32_768)
+    tiny(path, context=8192)
     return path
 
 
@@ -74,12 +74,11 @@ def powerd(tmp_path: Path, weights: Path) -> Iterator[Powerd]:
 
 
 def declaration(weights: Path) -> str:
-    return f"  a: {{source: {weights}, context: 32768, parallel: 16, keep_alive: 1h}}\n"
+    return f"  a: {{source: {weights}, context: 8192, parallel: 16, keep_alive: 1h}}\n"
 
 
 def test_edits_of_b_never_touch_a_stream_on_a(powerd: Powerd, weights: Path, other: Path) -> None:
-    stream = Stream(powerd, "a", num_predict=20_000).begun()
-    started = time.monotonic()
+    stream = Stream(powerd, "a", num_predict=4500).begun()
     pid = powerd.ps()[0]["pid"]
     a = declaration(weights)
 
@@ -117,9 +116,9 @@ def test_edits_of_b_never_touch_a_stream_on_a(powerd: Powerd, weights: Path, oth
     assert "Withdrawn" in told
 
     stream.join(120)
-    assert time.monotonic() - started >= 10 or stream.lines[-1]["eval_count"] == 20_000
+    assert stream.times[-1] - stream.times[0] >= 10
     assert stream.lines[-1]["done"] is True
-    assert stream.lines[-1]["eval_count"] == 20_000
+    assert stream.lines[-1]["eval_count"] == 4500
     assert stream.worst_gap < 1.0
     assert have("a")["pid"] == pid
 
@@ -208,7 +207,7 @@ def test_sixteen_at_once_share_batches_and_a_hang_up_frees_cells(powerd: Powerd)
     streams = [Stream(powerd, "a", seed=seed) for seed in range(16)]
     for stream in streams:
         stream.begun()
-    rows = used = 0.0
+    rows = 0.0
     deadline = time.monotonic() + 10
     while rows < 8 and time.monotonic() < deadline:
         rows = max(rows, powerd.metric("power_batch_rows", model="a"))
@@ -216,14 +215,19 @@ def test_sixteen_at_once_share_batches_and_a_hang_up_frees_cells(powerd: Powerd)
     assert rows >= 8
     for stream in streams[1:]:
         stream.stop.set()
-    streams[1].join(5)
-    used = powerd.metric("power_cells_used", model="a")
+    within(5, lambda: powerd.metric("power_requests_running", model="a") == 1)
+    assert powerd.metric("power_cells_used", model="a") > 0
     streams[0].stop.set()
     streams[0].join(5)
-    hung_up = time.monotonic()
-    while powerd.metric("power_cells_used", model="a") >= max(used, 1):
-        assert time.monotonic() - hung_up < 1.5, "cells were not freed"
-        time.sleep(0.05)
+    within(1, lambda: powerd.metric("power_cells_used", model="a") == 0)
+
+
+def within(seconds: float, true: Callable[[], bool]) -> None:
+    """Wait until `true()`; fails when that takes longer."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
 
 
 def test_no_models_yaml_at_all_serves_what_is_installed(tmp_path: Path, weights: Path) -> None:

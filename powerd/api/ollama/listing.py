@@ -63,22 +63,33 @@ def loaded(
     rows = []
     for view in views:
         offer = find(view.model)
-        if offer is None or view.state == "stopping":
+        if view.state == "stopping":
             continue
         left = FOR_EVER if view.expires_at is None else timedelta(seconds=max(0.0, view.expires_at - clock))
         rows.append((left, _row(view, offer, now + left)))
     return [row for _, row in sorted(rows, key=lambda pair: pair[0], reverse=True)]
 
 
-def _row(view: RunnerView, offer: Offer, expires: datetime) -> dict[str, object]:
-    name = offer.name.display
+def _row(view: RunnerView, offer: Offer | None, expires: datetime) -> dict[str, object]:
+    """One entry; a runner whose name is gone from the library is still shown, by its weights."""
+    name = offer.name.display if offer else view.model
     return {
         "name": name,
         "model": name,
         "size": view.size,
-        "digest": offer.stored.digest.hex,
-        "details": details(offer, lengths=False),
+        "digest": offer.stored.digest.hex if offer else view.digest,
+        "details": details(offer, lengths=False) if offer else _NOTHING_KNOWN,
         "expires_at": local(expires),
         "size_vram": view.size_vram,
         "context_length": view.context,
     }
+
+
+_NOTHING_KNOWN = {
+    "parent_model": "",
+    "format": "gguf",
+    "family": "",
+    "families": None,
+    "parameter_size": "",
+    "quantization_level": "",
+}
