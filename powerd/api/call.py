@@ -6,6 +6,7 @@ Raw ASGI, because the contract wants bodies, statuses and methods its own way an
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Call:
     model: str = ""  # as the library names it
     prompt_tokens: int = 0
     output_tokens: int = 0
+    _blocked_since: float = math.inf  # monotonic seconds; inf while no send is under way
 
     @property
     def method(self) -> str:
@@ -93,7 +95,8 @@ class Call:
             async with asyncio.timeout(self.context.body_seconds):
                 body = await self._read()
         except TimeoutError:
-            raise Refusal(408, f"the body did not arrive within {self.context.body_seconds:g} s") from None
+            text = f"the body did not arrive within {self.context.body_seconds:g} s"
+            raise Refusal(408, text, {"Connection": "close"}) from None
         if not body:
             raise BadRequest(self.dialect.empty_body)
         return body
@@ -139,7 +142,7 @@ class Call:
         if status != 204:
             self.headers["Content-Length"] = str(len(body))
         await self.start(status, content_type or self.dialect.json_type)
-        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        await self._send_body({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def json(self, value: object, status: int = 200) -> None:
         """Send a value as JSON."""
@@ -166,14 +169,15 @@ class Call:
         )
 
     async def write(self, chunk: bytes, content_type: str) -> None:
-        """Send a piece of a streamed answer, its head first. Raises Cancelled when the client has stopped reading."""
+        """Send a piece of a streamed answer, its head first."""
         if not self.status:
             await self.start(200, content_type)
-        try:
-            async with asyncio.timeout(self.context.write_seconds):
-                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except TimeoutError:
-            raise Cancelled(f"the client read nothing for {self.context.write_seconds:g} s") from None
+        await self._send_body({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _send_body(self, message: MutableMapping[str, Any]) -> None:
+        self._blocked_since = time.monotonic()
+        await self.send(message)
+        self._blocked_since = math.inf
 
     async def finish(self) -> None:
         """End a streamed answer."""
@@ -186,27 +190,38 @@ class Call:
         return self.failure
 
     async def while_connected(self, work: Awaitable[None]) -> None:
-        """Await `work`; a client that goes away cancels it. Raises Cancelled then."""
+        """Await `work`; a client that goes away or stops reading cancels it. Raises Cancelled then."""
         task = asyncio.current_task()
         assert task is not None
-        gone = False
+        reason = ""
 
-        async def listen() -> None:
-            nonlocal gone
-            while (await self.receive())["type"] != "http.disconnect":
-                pass
-            gone = True
+        def leave(why: str) -> None:
+            nonlocal reason
+            reason = why
             task.cancel()
 
-        listener = asyncio.create_task(listen())
+        watchers = [asyncio.create_task(self._disconnected(leave)), asyncio.create_task(self._stalled(leave))]
         try:
             await work
         except asyncio.CancelledError:
-            if not gone or task.uncancel() > 0:
+            if not reason or task.uncancel() > 0:
                 raise
-            raise Cancelled("the client went away") from None
+            raise Cancelled(reason) from None
         finally:
-            listener.cancel()
+            for watcher in watchers:
+                watcher.cancel()
+
+    async def _disconnected(self, leave: Callable[[str], None]) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        leave("the client went away")
+
+    async def _stalled(self, leave: Callable[[str], None]) -> None:
+        """Look now and then, so that a token costs no timer of its own."""
+        limit = self.context.write_seconds
+        while time.monotonic() - self._blocked_since < limit:  # noqa: ASYNC110 - an event would cost each token more
+            await asyncio.sleep(limit / 4)
+        leave(f"the client read nothing for {limit:g} s")
 
 
 Handler = Callable[[Call], Awaitable[None]]

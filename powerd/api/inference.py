@@ -84,7 +84,7 @@ class Answer:
         if finished.reason == "cancel":
             raise Busy("the generation was ended before it was complete: the model is being unloaded")
         model = self.offer.name.display
-        metrics.TOKENS.labels(model, "prompt").inc(finished.prompt_tokens - finished.cached_tokens)
+        metrics.TOKENS.labels(model, "prompt").inc(max(0, finished.prompt_tokens - finished.cached_tokens))
         metrics.TOKENS.labels(model, "cached").inc(finished.cached_tokens)
         metrics.TOKENS.labels(model, "output").inc(finished.output_tokens)
 

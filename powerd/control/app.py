@@ -87,7 +87,8 @@ def _handlers(context: ControlContext) -> list[Any]:
     @get("/v1/ps")
     async def ps() -> list[RunnerRow]:
         now, clock = time.monotonic(), time.time()
-        return [rows.runner_row(view, now, clock) for view in fleet.views()]
+        manifests = {offer.deployment.key: offer.stored.digest.hex for offer in library.offers()}
+        return [rows.runner_row(view, manifests.get(view.key, view.digest), now, clock) for view in fleet.views()]
 
     @post("/v1/apply", status_code=200)
     async def apply(data: ApplyRequest) -> ApplyReply:

@@ -59,8 +59,8 @@ def _have(entry: Entry, runner: RunnerView | None) -> dict[str, object]:
     return have
 
 
-def runner_row(view: RunnerView, now: float, clock: float) -> RunnerRow:
-    """A runner. `now` is monotonic, `clock` the wall clock at the same moment."""
+def runner_row(view: RunnerView, digest: str, now: float, clock: float) -> RunnerRow:
+    """A runner; `digest` of its manifest. `now` is monotonic, `clock` the wall clock at the same moment."""
     return RunnerRow(
         model=view.model,
         names=list(view.names),
@@ -73,7 +73,7 @@ def runner_row(view: RunnerView, now: float, clock: float) -> RunnerRow:
         expires_at=None if view.expires_at is None else clock + view.expires_at - now,
         requests=view.requests,
         queued=view.queued,
-        digest=view.digest,
+        digest=digest,
         device=view.readback.device if view.readback else "",
         progress=view.progress,
         override=view.override,

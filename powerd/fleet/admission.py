@@ -158,7 +158,8 @@ def _meet(board: Board, room: Room, demand: Demand, promises: dict[int, float], 
         board.spawn(demand, now)
     elif not math.isinf(demand.ticket):
         room.claim(demand)
-        demand.entry.waiting = "waiting for memory that others still use"
+        names = sorted({runner.entry.model for runner in board.runners.values()})
+        demand.entry.waiting = f"waiting for the room that {', '.join(names)} still take"
     else:
         demand.entry.waiting = "waiting for room: it is loaded when it fits beside what is in use"
 

@@ -119,13 +119,13 @@ class Board:
         )
         self.emit("load", entry, "", text, now)
 
-    def stop(self, runner: Runner, reason: Reason, why: str, now: float, *, urgent: bool = False) -> None:
-        """End a runner; its memory comes back when its process is gone."""
+    def stop(self, runner: Runner, reason: Reason, why: str, now: float, error: PowerError | None = None) -> None:
+        """End a runner, with `error` under its requests; its memory comes back when its process is gone."""
         runner.phase = Phase.STOPPING
         runner.reason = reason
         runner.why = why
         runner.entry.story.tell(now, f"stopping: {why}")
-        self._out.append(Stop(runner.id, why, urgent))
+        self._out.append(Stop(runner.id, error))
 
     def leave(self, runner: Runner, reason: Reason) -> None:
         """Let a runner serve those who have asked up to now, and nobody after."""

@@ -13,7 +13,8 @@ def check(board: Board) -> None:
     """Raise AssertionError with the rule that does not hold."""
     waiting = {ticket: entry for entry in board.entries.values() for ticket in entry.waiters}
     assert waiting == board.waiting, "every waiting ticket stands in exactly one entry"
-    assert len(board.waiting) <= board.config.max_queue, "the queue is bounded"
+    queue = [waiter for entry in board.entries.values() for waiter in entry.waiters.values() if not waiter.load_only]
+    assert len(queue) <= board.config.max_queue, "the queue is bounded"
     assert not waiting.keys() & board.leases.keys(), "nobody waits and holds at once"
     held = {ticket: runner for runner in board.runners.values() for ticket in runner.leases}
     assert held == board.leases, "every lease is held on exactly one runner"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from powerd.fleet import devices
 from powerd.fleet.wire import Wire
 
 #: Lines of standard error kept for messages, and bytes of each.
@@ -72,7 +73,7 @@ class Child:
         self, command: Sequence[str], label: str, on_frame: Callable[[memoryview], None], graces: Graces
     ) -> None:
         self.pid = 0
-        self.code = 0  # its exit code, once `run` has returned
+        self.out_of_memory = False  # whether the kernel killed it for want of memory
         self.broken = ""  # what it did wrong, if that is why it was killed
         self.wire = Wire(on_frame, self._hung_up)
         self._command = command
@@ -96,11 +97,12 @@ class Child:
 
     async def run(self) -> str:
         """Start it and wait until it is reaped with all its group. Returns how it ended. Raises OSError."""
+        kills = devices.oom_kills()
         process = await self._start()
         try:
             if self._stopping is not None:
                 self._climb(*self._stopping)
-            self.code = await process.wait()
+            code = await process.wait()
         finally:
             self._exited.set()
             self._signal(signal.SIGKILL)
@@ -110,7 +112,10 @@ class Child:
                 await self._lines.ended.wait()
         self.wire.close()
         self._lines.close()
-        return self.broken or describe_exit(self.code)
+        if code == -signal.SIGKILL and not self.stopping and devices.oom_kills() > kills:
+            self.out_of_memory = True
+            return "killed by the kernel: out of memory"
+        return self.broken or describe_exit(code)
 
     def stop(self, farewell: bytes | None) -> None:
         """End it: by the frame `farewell` if there is one, then SIGTERM, then SIGKILL, each with its deadline."""

@@ -23,11 +23,10 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End a process. `urgent`: requests on it fail at once with `why`, and SIGTERM comes first."""
+    """End a process: politely, or (with `error`) at once, failing the requests on it with that."""
 
     runner: int
-    why: str
-    urgent: bool = False
+    error: PowerError | None = None
 
 
 @dataclass(frozen=True, slots=True)

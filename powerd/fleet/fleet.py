@@ -210,8 +210,8 @@ class Fleet:
                     promise.set_exception(error)
             case Spawn():
                 self._spawn(effect)
-            case Stop(runner, why, urgent):
-                self._processes[runner].stop(why, urgent=urgent)
+            case Stop(runner, error):
+                self._processes[runner].stop(error)
             case Emit(event):
                 self._tell(event)
 
@@ -239,14 +239,12 @@ class Fleet:
     async def _live(self, process: RunnerProcess) -> None:
         """A runner's life, from spawn to reaped."""
         number = process.number
-        kills = devices.oom_kills()
         try:
             how = await process.run()
         except OSError as error:
             how = f"the runner could not be started: {error.strerror}"
             self._do(partial(self._state.load_failed, number, how))
-        if process.killed_by_another and devices.oom_kills() > kills:
-            how = "killed by the kernel: out of memory"
+        if process.out_of_memory:
             self._do(partial(self._state.load_failed, number, how, out_of_memory=True))
         del self._processes[number], self._lives[number]
         self._do(partial(self._state.exited, number, how))

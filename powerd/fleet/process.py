@@ -7,7 +7,6 @@ ends fails its open mailboxes at once, and only those.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -141,7 +140,8 @@ class RunnerProcess:
         self._listener = listener
         self._decode = msgspec.msgpack.Decoder(FromRunner).decode
         self._streams: dict[int, Stream] = {}
-        self._fate = ""  # why we stop it, if requests were told so
+        self._fate: PowerError | None = None  # what we told its requests, if we ended it under them
+        self._busy_since = 0.0  # when it last began to owe something
 
     @property
     def pid(self) -> int:
@@ -159,13 +159,13 @@ class RunnerProcess:
         return self._child.stopping
 
     @property
-    def killed_by_another(self) -> bool:
-        """Whether it ended by a SIGKILL that was not ours."""
-        return not self.asked_to_stop and self._child.code == -signal.SIGKILL
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed it for want of memory."""
+        return self._child.out_of_memory
 
     def heard(self, now: float) -> float:
         """When a frame last came; `now` while it owes nothing."""
-        return self._child.wire.heard if self._streams else now
+        return max(self._child.wire.heard, self._busy_since) if self._streams else now
 
     async def run(self) -> str:
         """Start it, have it load, wait until it is gone. Returns how it ended. Raises OSError when it cannot start."""
@@ -174,21 +174,23 @@ class RunnerProcess:
         try:
             how = await self._child.run()
         finally:
-            self._fail_all(self._fate or how)
+            self._fail_all(self._fate or RunnerDied(how))
         return how
 
-    def stop(self, why: str, *, urgent: bool) -> None:
-        """End it. `urgent`: requests on it fail at once with `why`, and SIGTERM comes before anything polite."""
-        if urgent:
-            self._fate = why
-            self._fail_all(why)
-        self._child.stop(None if urgent else encode(Shutdown()))
+    def stop(self, error: PowerError | None) -> None:
+        """End it. With `error`, requests on it fail at once with that, and SIGTERM comes before anything polite."""
+        if error is not None:
+            self._fate = error
+            self._fail_all(error)
+        self._child.stop(encode(Shutdown()) if error is None else None)
 
     # ------------------------------------------------------------ requests
 
     def submit(self, stream: Stream) -> None:
         """Send a request; its answer goes into `stream`. Raises BadRequest when it passes what frames can carry."""
         frames = _frames(stream.frame)
+        if not self._streams:
+            self._busy_since = asyncio.get_running_loop().time()
         self._streams[stream.frame.id] = stream
         self._child.wire.send_all(frames)
 
@@ -201,12 +203,12 @@ class RunnerProcess:
         """Whether this request's terminal frame is still to come."""
         return request in self._streams
 
-    def _fail_all(self, why: str) -> None:
+    def _fail_all(self, error: PowerError) -> None:
         streams, self._streams = self._streams, {}
-        unread = self._child.wire.unread and not self._fate
+        unread = self._child.wire.unread and self._fate is None
         for stream in streams.values():
             if stream.begun or not unread or not stream.owner.unread(stream):
-                stream.end(RunnerDied(why))
+                stream.end(error)
 
     # ------------------------------------------------------------ frames
 

@@ -47,8 +47,8 @@ class Renderers:
     def __init__(self, command: Sequence[str] = DEFAULT_COMMAND, count: int = 2, limit: float = 2.0) -> None:
         """`limit`: seconds one job may take."""
         self._limit = limit
-        self._helpers = [_Helper(command) for _ in range(count)]
-        self._free: asyncio.Queue[_Helper] = asyncio.Queue()
+        self._helpers = [_Renderer(command) for _ in range(count)]
+        self._free: asyncio.Queue[_Renderer] = asyncio.Queue()
         self._numbers = itertools.count(1)
         self._jobs: set[asyncio.Task[str]] = set()
 
@@ -95,22 +95,22 @@ class Renderers:
         task.add_done_callback(self._jobs.discard)
         return await asyncio.shield(task)  # who goes away leaves the job to end by itself, within its limit
 
-    async def _work(self, helper: _Helper, number: int, body: bytes) -> str:
+    async def _work(self, helper: _Renderer, number: int, body: bytes) -> str:
         try:
-            with contextlib.suppress(_HelperDied):
+            with contextlib.suppress(_RendererEnded):
                 return await helper.render(number, body, self._limit)
             return await helper.render(number, body, self._limit)
-        except _HelperDied as death:
+        except _RendererEnded as death:
             raise BadRequest(f"template error: the renderer ended twice over this request: {death}") from None
         finally:
             self._free.put_nowait(helper)
 
 
-class _HelperDied(Exception):
+class _RendererEnded(Exception):
     """A helper ended over a job; the message says how."""
 
 
-class _Helper:
+class _Renderer:
     """One helper process, spawned again whenever it is needed and not there."""
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ class _Helper:
             self._child = None
             if self._answer is not None and not self._answer.done():
                 _log.warning("a renderer ended over a request", how=how, said=child.last_lines[-1:])
-                self._answer.set_exception(_HelperDied(how))
+                self._answer.set_exception(_RendererEnded(how))
 
     async def stop(self) -> None:
         """End the process, and wait for those that were killed before."""
@@ -151,7 +151,7 @@ class _Helper:
             await asyncio.wait(self._lives)
 
     async def render(self, number: int, body: bytes, limit: float) -> str:
-        """One job, `body` being its msgpack. Raises BadRequest, _HelperDied."""
+        """One job, `body` being its msgpack. Raises BadRequest, _RendererEnded."""
         self.spawn()
         assert self._child is not None
         self._job, self._pieces = number, []

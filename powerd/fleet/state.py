@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from powerd.errors import Busy, LoadFailed, PowerError, Timeout
+from powerd.errors import Busy, LoadFailed, PowerError, RunnerDied, Timeout
 from powerd.fleet import admission
 from powerd.fleet.board import Board
 from powerd.fleet.budget import Ledger
-from powerd.fleet.effects import Effect
+from powerd.fleet.effects import Effect, Refuse
 from powerd.fleet.entries import HEALTHY_SECONDS, Entry, Override, Phase, Runner, Waiter, needed_context
 from powerd.fleet.terms import FleetConfig, Reason, Unload, Want, Wish
 from powerd.protocol import ReadBack, Stats
@@ -60,7 +60,7 @@ class FleetState:
         return self._settled(now)
 
     def _too_many(self, entry: Entry, waiter: Waiter) -> PowerError | None:
-        if len(self.board.waiting) < self.board.config.max_queue:
+        if waiter.load_only or len(self.board.waiting) < self.board.config.max_queue:
             return None
         at_once = any(runner.serving and runner.takes(waiter) and runner.has_room for runner in entry.runners)
         return None if at_once else Busy(QUEUE_FULL)
@@ -130,7 +130,7 @@ class FleetState:
     def _not_loaded(self, runner: Runner, reason: str, now: float, *, out_of_memory: bool = False) -> None:
         entry = runner.entry
         orphans = _left_alone(runner)
-        self.board.stop(runner, Reason.LOAD_FAILED, reason, now, urgent=True)
+        self.board.stop(runner, Reason.LOAD_FAILED, reason, now, LoadFailed(reason))
         if out_of_memory and not entry.after and self._make_room(runner, now):
             entry.story.tell(now, "out of memory while loading; tried once more with everything idle evicted")
             return
@@ -227,8 +227,9 @@ class FleetState:
     def load(self, ticket: int, want: Want, hold: float | None, now: float) -> list[Effect]:
         """The operator wants it loaded; with `hold`, kept for that many seconds whatever happens short of eviction."""
         effects = self.request(ticket, want, now, load_only=True)
-        entry = self.board.entries[want.deployment.key]
-        entry.override = Override("loaded", now + hold if hold else None)
+        if not any(isinstance(effect, Refuse) and effect.ticket == ticket for effect in effects):
+            entry = self.board.entries[want.deployment.key]
+            entry.override = Override("loaded", now + hold if hold else None)
         return effects
 
     def unload(
@@ -255,7 +256,7 @@ class FleetState:
             if reason is Reason.CONFIG:
                 self.board.leave(runner, reason)
             if force and reason is not Reason.IDLE:
-                self.board.stop(runner, reason, "unloaded by force", now, urgent=True)
+                self.board.stop(runner, reason, "unloaded by force", now, Busy("the model was unloaded by force"))
         effects = self._settled(now)
         if users and not force:
             return Unload(True, f"it is unloaded when its {users} running requests end"), effects
@@ -273,7 +274,7 @@ class FleetState:
             elif runner.phase is Phase.READY and runner.leases and now >= runner.heard + board.config.stall_timeout:
                 why = f"no progress for {board.config.stall_timeout:g} s"
                 runner.entry.fail(why, 0, board.jitter(), now)
-                board.stop(runner, Reason.CRASH, why, now, urgent=True)
+                board.stop(runner, Reason.CRASH, why, now, RunnerDied(why))
         for entry in list(board.waiting.values()):
             for waiter in [waiter for waiter in entry.waiters.values() if now >= waiter.deadline]:
                 text = f"no place on '{entry.model}' came free within {now - waiter.since:.0f} s"
@@ -294,7 +295,7 @@ class FleetState:
             self.board.leave(runner, Reason.SHUTDOWN)
             if urgent:
                 reason = runner.reason or Reason.SHUTDOWN
-                self.board.stop(runner, reason, runner.why or "the server is shutting down", now, urgent=True)
+                self.board.stop(runner, reason, runner.why or "the server is shutting down", now, error())
         return self.refuse_all(error, now)
 
 

@@ -27,11 +27,11 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, on_frame: Callable[[memoryview], None], on_end: Callable[[str], None]) -> None:
         self.heard = 0.0  # loop time of the last bytes
-        self.unread = False  # the child ended without reading all that was sent
         self._loop = asyncio.get_running_loop()
         self._on_frame = on_frame
         self._on_end = on_end
         self._ended = False
+        self._reset = False
         self._transport: asyncio.Transport | None = None
         self._tail = b""
         self._outbox: deque[Iterator[bytes]] = deque()
@@ -72,14 +72,19 @@ class Wire(asyncio.Protocol):
 
         A Unix socket tells a reset from an end-of-file: the reset means that something we sent was never read.
         """
-        self.unread = isinstance(error, ConnectionError) or bool(self._outbox)
-        self._outbox.clear()
+        self._transport = None
+        self._reset = isinstance(error, ConnectionError)
         self._end("")
 
     def _end(self, why: str) -> None:
         if not self._ended:
             self._ended = True
             self._on_end(why)
+
+    @property
+    def unread(self) -> bool:
+        """Whether the child has ended without reading all that was sent."""
+        return self._ended and (self._reset or bool(self._outbox))
 
     # ------------------------------------------------------------ writing
 

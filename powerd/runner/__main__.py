@@ -110,8 +110,11 @@ class Reader:
     def _read(self) -> int:
         while header := self._stream.read(HEADER.size):
             length = HEADER.unpack(header)[0] if len(header) == HEADER.size else 0
-            body = self._stream.read(length) if length <= MAX_FRAME else b""
-            if len(body) != length:
+            if length > MAX_FRAME:
+                _log.error("the daemon sent a frame of %d bytes, which does not fit the limit of %d", length, MAX_FRAME)
+                return os.EX_PROTOCOL
+            body = self._stream.read(length)
+            if len(header) < HEADER.size or len(body) < length:
                 break
             try:
                 frame = self._decoder.decode(body)

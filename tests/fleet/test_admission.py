@@ -37,7 +37,7 @@ def test_x12_the_least_recently_used_idle_model_is_evicted_and_the_load_waits_un
     play.ready("c")
     assert play.granted[-1] == ticket
     assert play.said("unload") == ["b evicted"]
-    assert play.stopped[0].why == "evicted for c"
+    assert [event.message for event in play.events if event.kind == "unload"] == ["unloaded: evicted for c"]
 
 
 def test_lower_priority_is_evicted_before_longer_idle() -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from powerd import metrics
-from powerd.errors import BackendUnavailable, BadRequest, Busy, LoadFailed, RunnerDied, Timeout
+from powerd.errors import BackendUnavailable, BadRequest, Busy, LoadFailed, Timeout
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason, Wish
 from powerd.protocol import Failed, Finished, Row
@@ -234,7 +234,7 @@ def test_unload_by_force_ends_running_requests_with_an_error() -> None:
             stream = lease.submit(generate("rate=50", num_predict=10_000))
             await anext(stream)
             unload = asyncio.create_task(stage.fleet.unload(deployment.key, force=True))
-            with pytest.raises(RunnerDied, match="unloaded by force"):
+            with pytest.raises(Busy, match="unloaded by force"):
                 await collect(stream)
             assert await unload
 
@@ -303,7 +303,7 @@ def test_x11_what_does_not_end_in_time_gets_an_error() -> None:
             stream = lease.submit(generate("rate=20", num_predict=10_000))
             await anext(stream)
             stopping = asyncio.create_task(stage.fleet.stop(0.2))
-            with pytest.raises(RunnerDied, match="shutting down"):
+            with pytest.raises(Busy, match="shutting down"):
                 await collect(stream)
         await stopping
 

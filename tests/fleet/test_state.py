@@ -240,7 +240,7 @@ def test_force_ends_a_busy_runner_at_once() -> None:
     play = Play()
     ticket = play.up(A)
     assert play.unload(A, force=True)
-    assert play.stopped[-1].urgent
+    assert play.stopped[-1].error is not None
     play.exit("a")
     play.release(ticket)
     assert play.said("unload") == ["a operator"]
@@ -286,7 +286,7 @@ def test_x11_an_urgent_shut_down_ends_everything() -> None:
     play.ask(B)
     play.do(lambda state: state.shut_down(lambda: Busy("stopping"), play.now, urgent=True))
     assert play.running() == "-a -b"
-    assert all(stop.urgent for stop in play.stopped)
+    assert all(stop.error is not None for stop in play.stopped)
 
 
 def test_every_event_about_an_unknown_runner_or_ticket_is_harmless() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from powerd.errors import Busy, LoadFailed
+from powerd.errors import Busy, LoadFailed, RunnerDied
 from powerd.fleet.terms import FleetConfig
 from tests.fleet.play import Play, model, wish
 
@@ -210,7 +210,7 @@ def test_x03_the_load_deadline_follows_progress() -> None:
     error = play.refused[ticket]
     assert isinstance(error, LoadFailed)
     assert error.message == "model failed to load: timed out waiting for the model to load"
-    assert play.stopped[-1].urgent
+    assert play.stopped[-1].error is not None
 
 
 def test_a_load_timeout_of_infinity_never_strikes() -> None:
@@ -226,8 +226,9 @@ def test_x03_a_runner_that_sends_nothing_while_requests_are_in_flight_is_killed(
     play.wait(299, heard=False)
     assert play.stopped == []
     play.wait(1, heard=False)
-    assert play.stopped[-1].urgent
-    assert play.stopped[-1].why == "no progress for 300 s"
+    assert play.stopped[-1].error is not None
+    assert isinstance(play.stopped[-1].error, RunnerDied)
+    assert "no progress for 300 s" in play.stopped[-1].error.message
     play.exit("a", "killed by signal 9 (SIGKILL)")
     assert play.said("unload") == ["a crash"]
 

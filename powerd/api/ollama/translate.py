@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -152,8 +153,13 @@ def _message(message: ChatMessage) -> Message:
 def utc(now: int) -> str:
     """RFC 3339 in UTC with the zeros of the fraction trimmed; `now` in nanoseconds since the epoch."""
     seconds, fraction = divmod(now, 10**9)
-    head = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{head}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
+    return f"{_second(seconds)}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    """The part of a time that all the tokens of one second share."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def local(moment: datetime) -> str:
