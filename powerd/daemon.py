@@ -87,6 +87,7 @@ class Daemon:
             paths.models,
             History(paths.state / "generations", settings.keep_generations),
             allow_empty=settings.allow_empty,
+            max_delete_fraction=settings.max_delete_fraction,
         )
         self._listeners: list[Listener] = []
         self._started = time.monotonic()

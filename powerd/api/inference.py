@@ -23,10 +23,13 @@ from powerd.fleet.lease import Lease
 from powerd.fleet.process import Stream
 from powerd.fleet.terms import Reason, Unload, Want
 from powerd.options import Options, merge
+from powerd.prompt.choose import choose
 from powerd.protocol import Failed, Finished, Generate, Message, Row
 from powerd.reconcile.offer import Offer
 
 _STAYS = MappingProxyType({"X-Powerd-Keep-Alive": "ignored (models.yaml declares that the model stays loaded)"})
+#: The client is still there, so it was not the client who cancelled.
+_CUT = "the generation was ended before it was complete: the model is being unloaded"
 MAX_ANSWER = 16 << 20  # bytes of text an answer that is not streamed may hold
 
 
@@ -82,7 +85,7 @@ class Answer:
 
     def _account(self, finished: Finished) -> None:
         if finished.reason == "cancel":
-            raise Busy("the generation was ended before it was complete: the model is being unloaded")
+            raise Busy(_CUT)
         model = self.offer.name.display
         metrics.TOKENS.labels(model, "prompt").inc(max(0, finished.prompt_tokens - finished.cached_tokens))
         metrics.TOKENS.labels(model, "cached").inc(finished.cached_tokens)
@@ -218,13 +221,13 @@ async def rendered(context: ApiContext, ask: Ask, offer: Offer, notes: dict[str,
 
 
 def _template(offer: Offer, notes: dict[str, str]) -> str:
-    """The owner's Jinja, else the weights' own, else nothing, which stands for the generic one."""
+    """The Jinja text to render with. Raises Unsupported for an owner's Go template."""
     if offer.template is not None and offer.template.syntax != "jinja":
         raise Unsupported(f"the template of {offer.name.display} is a Go template; this version renders Jinja only")
-    text = offer.template.text if offer.template is not None else offer.stored.header.chat_template
-    if not text and offer.stored.template:
+    chosen = choose(offer.template.text if offer.template else None, offer.stored.header.chat_template)
+    if chosen.origin == "generic" and offer.stored.template:
         notes["X-Powerd-Template"] = "generic (this version does not render the model's Go template)"
-    return text or ""
+    return chosen.text
 
 
 def _left_open(text: str, content: str) -> str:
@@ -267,6 +270,8 @@ def failure(frame: Failed) -> PowerError:
     """A runner's Failed frame as the error it stands for."""
     if frame.code == errors.ContextOverflow.code:
         return errors.ContextOverflow(frame.needed, frame.limit, frame.limit_source)
+    if frame.code == errors.Cancelled.code:
+        return Busy(_CUT)
     kind = _PLAIN.get(frame.code)
     return kind(frame.message) if kind else RunnerDied(frame.message or frame.code)
 
@@ -278,7 +283,6 @@ _PLAIN: Mapping[str, type[PowerError]] = MappingProxyType(
             errors.BadRequest,
             errors.Unsupported,
             errors.TooLarge,
-            errors.Cancelled,
             errors.Busy,
             errors.LoadFailed,
             errors.Timeout,

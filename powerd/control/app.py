@@ -72,8 +72,8 @@ def _handlers(context: ControlContext) -> list[Any]:
     async def status() -> Status:
         reconciler.refresh_conditions()
         now, clock = time.monotonic(), time.time()
-        events = list(reconciler.events)[-EVENTS_SHOWN:]
-        node = reconciler.node_conditions()
+        events = list(reconciler.bulletin.events)[-EVENTS_SHOWN:]
+        node = reconciler.bulletin.node().values()
         valid = all(condition.status == "True" for condition in node)
         return Status(
             generation=reconciler.generations.number,

@@ -119,21 +119,27 @@ def _demand(board: Board, entry: Entry, now: float) -> Demand | None:
 
 
 def _feasible(board: Board, room: Room, demand: Demand | None, now: float) -> Demand | None:
-    """The demand, cut down to what can ever fit; the requests that can not are refused with the numbers."""
+    """The demand, cut down to what can ever fit.
+
+    The requests with the largest context go first, refused with the numbers; then the context it once grew to.
+    """
     while demand is not None and (reason := room.never(demand)):
-        entry = demand.entry
-        unserved = entry.unserved()
-        plain = max(entry.deployment.context, entry.grown)
-        too_long = [waiter for waiter in unserved if waiter.context > plain]
-        for waiter in too_long or (unserved if entry.grown <= entry.deployment.context else []):
-            board.refuse(waiter, DoesNotFit(reason, RETRY_AFTER))
-        if not too_long and entry.grown <= entry.deployment.context:
+        entry, context = demand.entry, demand.deployment.context
+        if context > max(entry.deployment.context, entry.grown):
+            _refuse(board, [waiter for waiter in entry.unserved() if waiter.context == context], reason)
+        elif entry.grown > entry.deployment.context:
+            entry.grown = 0
+        else:
+            _refuse(board, entry.unserved(), reason)
             _give_up(board, entry, reason, now)
             return None
-        if not too_long:
-            entry.grown = 0
         demand = _demand(board, entry, now)
     return demand
+
+
+def _refuse(board: Board, waiters: list[Waiter], reason: str) -> None:
+    for waiter in waiters:
+        board.refuse(waiter, DoesNotFit(reason, RETRY_AFTER))
 
 
 def _give_up(board: Board, entry: Entry, reason: str, now: float) -> None:

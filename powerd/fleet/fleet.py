@@ -127,11 +127,9 @@ class Fleet:
             self._do(lambda now: event(ticket, now))
             return await promise
         except asyncio.CancelledError:
-            lease = promise.result() if promise.done() and not promise.cancelled() else None
-            if lease is not None:
+            self._do(partial(self._state.cancel, ticket))
+            if not promise.cancelled() and promise.exception() is None and (lease := promise.result()) is not None:
                 lease.release()
-            else:
-                self._do(partial(self._state.cancel, ticket))
             raise
         finally:
             self._promised.pop(ticket, None)

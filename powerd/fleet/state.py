@@ -112,7 +112,7 @@ class FleetState:
         entry.grown = max(entry.grown, runner.deployment.context if entry.deployment.context_auto else 0)
         entry.after = frozenset()
         for older in entry.runners:
-            if older is not runner and older.staying:
+            if older.id < runner.id and older.staying:
                 runner.sticky = older.sticky
                 board.leave(older, Reason.REPLACED)
                 older.served_below = 0

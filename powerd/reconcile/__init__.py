@@ -7,5 +7,6 @@ everything below; nothing of HTTP.
     watch        stable bytes of models.yaml            history      accepted generations on disk
     step         (want, have) -> the next step, pure    conditions   what status says of a model, pure
     offer        a servable name                        compose      spec + weights -> manifest and offer
-    library      lookup and listing                     reconciler   one task per name, level-triggered
+    library      lookup and listing                     act          the hands: one step taken
+    bulletin     events and node conditions             reconciler   one task per name, level-triggered
 """

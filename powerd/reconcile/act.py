@@ -9,14 +9,14 @@ from pathlib import Path
 from powerd import metrics
 from powerd.catalog.spec import ModelSpec
 from powerd.digest import Digest
-from powerd.errors import BadRequest, PowerError
+from powerd.errors import BadRequest, PowerError, SourceFailed
 from powerd.fleet.budget import estimate
 from powerd.protocol import Deployment
 from powerd.quantities import show_bytes
 from powerd.reconcile.compose import compose, composed_from, declared_offer
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.entry import Entry, Progress, Tools
-from powerd.reconcile.step import Compose, Fetch, Fetched, Have, MakeOffer, Step, Withdraw
+from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, MakeOffer, Step, Withdraw
 from powerd.sources.fetch import fetch, identity
 from powerd.sources.source import Source, parse
 from powerd.store.gguf import GgufError, Header, read_header
@@ -63,9 +63,26 @@ async def have(tools: Tools, entry: Entry, directory: Path) -> Have:
     composed = composed_from(stored)
     looks = ""
     if entry.want is not None and entry.want.state != "absent":
-        looks = await asyncio.to_thread(identity, source_of(entry.want, directory))
+        looks = await _looks(entry.want, directory, composed)
     offered = (entry.offered_spec, entry.offer.stored.digest) if entry.offer and entry.offered_spec else None
     return Have(looks, entry.fetched, composed, offered)
+
+
+async def _looks(spec: ModelSpec, directory: Path, composed: Composed | None) -> str:
+    """How the source looks now; one that is gone counts as unchanged where its weights are in the store already."""
+    source = source_of(spec, directory)
+    try:
+        return await asyncio.to_thread(identity, source)
+    except SourceFailed:
+        if composed is None or composed.fetched.source != spec.source:
+            raise
+        return composed.fetched.identity
+
+
+async def collect(tools: Tools, fraction: float) -> list[Digest]:
+    """Delete blobs nothing needs any more, never those a runner has open."""
+    running = {Digest(view.digest) for view in tools.fleet.views()}
+    return await asyncio.to_thread(tools.store.collect, running, fraction=fraction)
 
 
 async def take(tools: Tools, entry: Entry, spec: ModelSpec, step: Step, directory: Path) -> None:

@@ -7,7 +7,7 @@ after every change of ours, off the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from powerd.catalog.spec import Catalog, ModelSpec
@@ -179,7 +179,7 @@ class Library:
                 f'"{text}" is declared as "{declared}" in models.yaml and cannot be {verb} here; edit the file instead'
             )
 
-    async def pull(self, text: str) -> AsyncIterator[dict[str, object]]:
+    async def pull(self, text: str) -> AsyncGenerator[dict[str, object], None]:
         """Ollama's progress objects for a model that is declared or installed.
 
         Changes nothing: a declared model's own fetch is followed to its end. Raises NotFound with the text Ollama's

@@ -11,8 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
@@ -22,8 +21,9 @@ from powerd.catalog.spec import ModelSpec
 from powerd.errors import NotFound, PowerError, SourceFailed
 from powerd.fleet.terms import FleetEvent, RunnerView, Wish
 from powerd.reconcile import act
-from powerd.reconcile.conditions import Condition, Facts, Trouble, Truth, as_declared, judge, settle
-from powerd.reconcile.entry import Entry, Event, Tools
+from powerd.reconcile.bulletin import Bulletin
+from powerd.reconcile.conditions import Condition, Facts, Trouble, Truth, as_declared, judge
+from powerd.reconcile.entry import Entry, Tools
 from powerd.reconcile.generation import Generations
 from powerd.reconcile.history import History
 from powerd.reconcile.step import Settled, step
@@ -34,23 +34,24 @@ log = structlog.get_logger(__name__)
 WITHDRAW_SECONDS = 2.0
 INTERVAL_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 300.0)
-EVENTS_KEPT = 500
+COLLECT_SECONDS = 600.0
 
 
 class Reconciler:
     """Owns the entries and their conditions. The daemon starts and stops it; control and api read it."""
 
-    def __init__(self, tools: Tools, path: Path, history: History, *, allow_empty: bool) -> None:
+    def __init__(
+        self, tools: Tools, path: Path, history: History, *, allow_empty: bool, max_delete_fraction: float
+    ) -> None:
         self.entries: dict[str, Entry] = {}
-        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self.bulletin = Bulletin()
         self.generations = Generations(
             path, history, allow_empty=allow_empty, accepted=self._accepted, judged=self._config_judged
         )
         self._tools = tools
         self._directory = path.parent
-        self._node: dict[str, Condition] = {}
+        self._max_delete_fraction = max_delete_fraction
         self._tasks: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Event()
         tools.library.follow = self.follow
 
     # ------------------------------------------------------------ life
@@ -69,6 +70,7 @@ class Reconciler:
         self._tasks = [
             asyncio.create_task(watch(), name="watch"),
             asyncio.create_task(self._tools.library.keep_fresh(), name="library"),
+            asyncio.create_task(self._collect(), name="collect"),
         ]
 
     async def stop(self) -> None:
@@ -82,6 +84,18 @@ class Reconciler:
         """Read models.yaml now and take it over; the problems that forbid it, empty when all is well."""
         return await self.generations.take(await asyncio.to_thread(read, self.generations.path))
 
+    async def _collect(self) -> None:
+        """Give disk space back, long after the last need for it and never much at once."""
+        while True:
+            await asyncio.sleep(COLLECT_SECONDS)
+            try:
+                gone = await act.collect(self._tools, self._max_delete_fraction)
+            except PowerError as error:
+                self.bulletin.record("store", "", "NotCollected", error.message)
+            else:
+                if gone:
+                    self.bulletin.record("store", "", "Collected", f"deleted {len(gone)} blobs nothing needs any more")
+
     # ------------------------------------------------------------ a new generation
 
     def _accepted(self, changed: bool) -> None:
@@ -89,7 +103,7 @@ class Reconciler:
         metrics.GENERATION.set(self.generations.number)
         self._tools.library.declare(catalog)
         if changed:
-            self.record(
+            self.bulletin.record(
                 "config", "", "Accepted", f"generation {self.generations.number}, declares {len(catalog.models)}"
             )
         for name, spec in catalog.models.items():
@@ -99,10 +113,10 @@ class Reconciler:
 
     def _config_judged(self, valid: bool, reason: str, message: str) -> None:
         metrics.CONFIG_VALID.set(int(valid))
-        before = self._node.get("ConfigValid")
+        before = self.bulletin.node()["ConfigValid"]
         self._set_node("ConfigValid", "True" if valid else "False", reason, message)
-        if not valid and (before is None or before.message != message):
-            self.record("config", "", reason, message)
+        if not valid and before.message != message:
+            self.bulletin.record("config", "", reason, message)
 
     def _want(self, name: str, spec: ModelSpec) -> None:
         entry = self.entries.get(name)
@@ -183,7 +197,7 @@ class Reconciler:
 
     def _fail(self, entry: Entry, trouble: Trouble) -> None:
         if entry.trouble != trouble:
-            self.record("error", entry.name, trouble.reason, trouble.message)
+            self.bulletin.record("error", entry.name, trouble.reason, trouble.message)
         entry.trouble, entry.failures, entry.settled = trouble, entry.failures + 1, True
         low, high = BACKOFF_SECONDS
         pause = min(high, low * 2 ** min(entry.failures - 1, 20))
@@ -198,7 +212,7 @@ class Reconciler:
     def _forget(self, entry: Entry) -> None:
         self.entries.pop(entry.name, None)
         metrics.forget(entry.name)
-        self.record("config", entry.name, "Withdrawn", "no longer in models.yaml")
+        self.bulletin.record("config", entry.name, "Withdrawn", "no longer in models.yaml")
         self.wish()
 
     # ------------------------------------------------------------ the fleet
@@ -219,7 +233,7 @@ class Reconciler:
                 entry.last_unload = event.message or event.reason
             elif event.kind == "ready":
                 entry.last_unload = ""
-        self._note(event.kind, event.model, event.reason, event.message)
+        self.bulletin.note(event.kind, event.model, event.reason, event.message)
         for entry in entries:
             self._judge(entry)
 
@@ -268,29 +282,14 @@ class Reconciler:
         healthy: Truth = "False" if problems else "True"
         self._set_node("StoreHealthy", healthy, "BadEntries" if problems else "Readable", "; ".join(problems[:3]))
         self._set_node("DevicesHealthy", "True", "Probed", "cpu")
-        self._changed.set()
+        self.bulletin.ring()
 
     def failing(self) -> list[str]:
         """Names of models that are not as declared."""
         return [name for name, entry in self.entries.items() if not as_declared(entry.last, entry.conditions)]
 
-    def node_conditions(self) -> list[Condition]:
-        """The node's conditions, in their order."""
-        order = ("ConfigValid", "Reconciled", "DevicesHealthy", "StoreHealthy")
-        return [self._node.get(name, Condition(name)) for name in order]
-
     def _set_node(self, name: str, status: Truth, reason: str, message: str) -> None:
-        condition = Condition(name, status, reason, message, time.time(), self.generations.number)
-        self._node[name] = settle(condition, self._node.get(name))
-
-    def record(self, kind: str, model: str, reason: str, message: str) -> None:
-        """Put one event on the ring and into the log."""
-        self._note(kind, model, reason, message)
-        log.info(kind, model=model, reason=reason, message=message)
-
-    def _note(self, kind: str, model: str, reason: str, message: str) -> None:
-        self.events.append(Event(time.time(), kind, model, reason, message))
-        self._changed.set()
+        self.bulletin.set_node(name, status, reason, message, self.generations.number)
 
     # ------------------------------------------------------------ waiting
 
@@ -299,12 +298,12 @@ class Reconciler:
 
         Raises NotFound for a model or condition that does not exist.
         """
-        return await self._until(lambda: self._look_up(condition, model), timeout)
+        return await self.bulletin.until(lambda: self._look_up(condition, model), timeout)
 
     def _look_up(self, condition: str, model: str) -> Condition:
         self.refresh_conditions()
         if not model:
-            pool = {item.type: item for item in self.node_conditions()}
+            pool = self.bulletin.node()
         elif model in self.entries:
             pool = self.entries[model].conditions
         else:
@@ -321,22 +320,11 @@ class Reconciler:
             busy = [name for name, entry in self.entries.items() if not entry.settled or self._loading(entry)]
             return Condition("Settled", "False" if busy else "True")
 
-        return (await self._until(look, timeout))[0]
+        return (await self.bulletin.until(look, timeout))[0]
 
     def _loading(self, entry: Entry) -> bool:
         loaded = entry.conditions.get("Loaded")
         return entry.last.state == "loaded" and loaded is not None and loaded.reason in {"Loading", "Waiting"}
-
-    async def _until(self, look: Callable[[], Condition], timeout: float) -> tuple[bool, Condition]:
-        deadline = time.monotonic() + timeout
-        while True:
-            condition = look()
-            left = deadline - time.monotonic()
-            if condition.status == "True" or left <= 0:
-                return condition.status == "True", condition
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(left, 0.2))
 
     async def follow(self, name: str) -> AsyncIterator[dict[str, object]]:
         """Ollama's progress objects of a declared model's fetch until its offer stands.

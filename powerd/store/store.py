@@ -14,6 +14,7 @@ import msgspec
 from powerd.digest import Digest
 from powerd.errors import Conflict, Forbidden, NotFound
 from powerd.names import Name
+from powerd.quantities import show_bytes
 from powerd.store import files
 from powerd.store.blobs import Blobs
 from powerd.store.collect import references
@@ -221,19 +222,27 @@ class Store:
             self.remove_manifest(name)
             return self._remove_blobs(named or set(), keep)
 
-    def collect(self, keep: Collection[Digest], *, grace: float = 3600.0) -> list[Digest]:
+    def collect(self, keep: Collection[Digest], *, grace: float = 3600.0, fraction: float = 1.0) -> list[Digest]:
         """Delete the blobs that nothing has needed for `grace` seconds of this process's life; returns them.
 
         Needed means: named by a manifest of ours, in `keep`, or brought in within the last hour. Time counts from the
         call that first finds a blob unneeded, so neither a restart nor a clock that jumps deletes anything. While one
-        manifest of ours cannot be read, nothing is deleted. Raises StoreFailed.
+        manifest of ours cannot be read, nothing is deleted. Raises StoreFailed, and Conflict instead of deleting more
+        than `fraction` of our bytes at once.
         """
         with self._changing, naming(self.root, "collecting in"):
             needed = self._needed()
             if needed is None:
                 return []
-            present = {digest for digest, _ in self._own.digests()}
-            return self._remove_blobs(self._blobs.leases.unneeded(present - needed - set(keep), grace), keep)
+            sizes = dict(self._own.digests())
+            due = self._blobs.leases.unneeded(sizes.keys() - needed - set(keep), grace)
+            doomed, total = sum(sizes[digest] for digest in due), sum(sizes.values())
+            if doomed > fraction * total:
+                raise Conflict(
+                    f"{len(due)} blobs of {show_bytes(doomed)} in {self.root} are no longer needed, more than "
+                    f"max_delete_fraction ({fraction:g}) of the store's {show_bytes(total)}; nothing was deleted"
+                )
+            return self._remove_blobs(due, keep)
 
     def _needed(self) -> set[Digest] | None:
         """What our manifests name; None when one of them cannot be read, and then nothing may be deleted."""

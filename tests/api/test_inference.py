@@ -157,6 +157,12 @@ def test_a_failure_of_no_known_code_is_the_runners_fault() -> None:
     assert failure(Failed(1, "what", "")).message.startswith("runner:")
 
 
+def test_what_somebody_else_cancelled_is_told_to_the_client_who_still_waits(rig: Rig) -> None:
+    answer = rig.post("/api/generate", raw("fail=cancelled"))
+    assert answer.status_code == 503
+    assert "ended before it was complete" in answer.json()["error"]
+
+
 def raw(words: str, **more: Any) -> dict[str, Any]:
     return {"model": "demo", "raw": True, "prompt": f"?{words}", **more}
 

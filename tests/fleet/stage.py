@@ -73,6 +73,7 @@ def on_stage(
     """Run a test against a fleet and stop it; nothing may be left. Returns the seconds that stopping took."""
 
     async def run() -> float:
+        open_files = len(os.listdir("/proc/self/fd"))
         stage = Stage(config, command)
         await stage.fleet.start()
         try:
@@ -85,6 +86,8 @@ def on_stage(
         assert stage.fleet.views() == []
         assert [reserved for _, _, reserved in stage.fleet.memory()] == [0]
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+        await asyncio.sleep(0)
+        assert len(os.listdir("/proc/self/fd")) == open_files
         return took
 
     return asyncio.run(run())

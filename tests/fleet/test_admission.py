@@ -6,7 +6,7 @@ import pytest
 
 from powerd.errors import DoesNotFit
 from powerd.fleet.terms import FleetConfig
-from tests.fleet.play import Play, model, wish
+from tests.fleet.play import Play, model, read_back, wish
 
 A, B, C = model("a", 4), model("b", 4), model("c", 4)
 PROMPT = FleetConfig(min_residency=0.0)
@@ -295,6 +295,29 @@ def test_a_larger_num_ctx_grows_the_model_beside_the_old_one_when_both_fit() -> 
     assert play.granted[-1] == small
 
 
+def test_a_smaller_runner_that_is_ready_first_serves_until_the_larger_one_is() -> None:
+    play = Play(budget=20)
+    small = play.ask(GROWING)
+    big = play.ask(GROWING, num_ctx=3072)
+    first, second = play.state.board.runners
+    for number, tickets in ((first, [small]), (second, [small, big])):
+        deployment = play.state.board.runners[number].deployment
+        play.do(lambda state, n=number, d=deployment: state.ready(n, read_back(d), 1, play.now))  # type: ignore[misc]
+        assert play.granted == tickets
+    assert play.running() == "~g g"
+
+
+def test_a_larger_runner_that_is_ready_first_serves_everybody() -> None:
+    play = Play(budget=20)
+    small = play.ask(GROWING)
+    big = play.ask(GROWING, num_ctx=3072)
+    play.ready("g")
+    assert play.running() == "-g g"
+    assert play.granted == [small]
+    play.release(small)
+    assert play.granted == [small, big]
+
+
 def test_a_larger_num_ctx_drains_the_old_model_first_when_both_do_not_fit() -> None:
     play = Play(budget=6, config=PROMPT)
     old = play.up(GROWING)
@@ -353,6 +376,16 @@ def test_a_num_ctx_that_can_never_fit_does_not_hold_up_those_who_ask_for_less() 
     assert big in play.refused
     play.ready("g")
     assert play.granted == [holder]
+
+
+def test_of_several_num_ctx_the_largest_that_fits_is_loaded() -> None:
+    play = Play(budget=6, config=PROMPT)
+    holder = play.up(model("a", 4))
+    tickets = [play.ask(GROWING, num_ctx=num_ctx) for num_ctx in (2048, 9000, 3072, 5000)]
+    assert set(play.refused) == {tickets[1], tickets[3]}
+    play.release(holder)
+    play.exit("a")
+    assert play.spawned[-1].deployment.context == 3072
 
 
 def test_a_pinned_model_grows_too() -> None:

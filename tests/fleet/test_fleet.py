@@ -132,6 +132,22 @@ def test_a_lease_granted_to_a_task_that_is_cancelled_in_the_same_moment_is_given
     on_stage(play)
 
 
+def test_a_request_refused_and_cancelled_in_the_same_moment_is_cancelled() -> None:
+    async def play(stage: Stage) -> None:
+        lease = await stage.fleet.lease(want(fake()))
+        waiter = asyncio.create_task(stage.fleet.lease(want(fake("never-ready"))))
+        await until(lambda: len(stage.fleet.views()) == 2)
+        stopping = asyncio.create_task(stage.fleet.stop(0))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        lease.release()
+        await stopping
+
+    on_stage(play)
+
+
 def test_f09_overload_serves_in_order_and_refuses_the_rest_at_once() -> None:
     async def play(stage: Stage) -> None:
         deployment = fake("rate=200")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from powerd.digest import Digest
-from powerd.errors import NotFound
+from powerd.errors import Conflict, NotFound
 from powerd.names import Name
 from powerd.store import collect
 from powerd.store.manifest import MODEL_TYPE, SYSTEM_TYPE, Layer
@@ -125,6 +125,18 @@ def test_collect_keeps_what_is_named_kept_or_new(store: Store, clock: Clock) -> 
     assert store.collect([kept], grace=0) == [fresh]
     assert store.collect([], grace=0) == [kept]
     assert store.find(Name.parse("one")) is not None
+
+
+def test_collect_never_deletes_more_than_the_allowed_part_at_once(store: Store, clock: Clock) -> None:
+    publish(store, "one", "be one")
+    store.remove_manifest(Name.parse("one"))
+    clock.now += 2 * collect.LEASE
+    before = blobs(store)
+    with pytest.raises(Conflict, match=r"more than max_delete_fraction \(0.5\)"):
+        store.collect([], grace=0, fraction=0.5)
+    assert blobs(store) == before
+    assert store.collect([], grace=0, fraction=1.0)
+    assert blobs(store) == set()
 
 
 def test_a_blob_that_is_needed_again_in_between_starts_its_grace_anew(store: Store, clock: Clock) -> None:

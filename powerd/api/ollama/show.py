@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from powerd.api.ollama.listing import details, modified
+from powerd.prompt.choose import choose
 from powerd.reconcile.offer import Offer
 from powerd.store.gguf_types import Array, Value
 
@@ -59,10 +60,8 @@ def _plain(value: Value, arrays: Callable[[Array], Sequence[object]] | None) -> 
 
 
 def template(offer: Offer) -> str:
-    """The template requests are rendered with; Ollama's default stands for the generic one."""
-    if offer.template is not None:
-        return offer.template.text
-    return offer.stored.header.chat_template or "{{ .Prompt }}"
+    """The template requests are rendered with."""
+    return choose(offer.template.text if offer.template else None, offer.stored.header.chat_template).text
 
 
 def parameters(values: Mapping[str, Any]) -> str:
