@@ -56,12 +56,14 @@ def identity(source: Source) -> str:
     """
     if source.kind not in {"file", "builtin"}:
         return ""
+    path = _path(source)
     try:
-        now = stamp(_path(source))
+        now = stamp(path)
     except OSError as error:
         raise SourceFailed(f"{source.text}: {error.strerror}") from None
     if now is None:
-        raise SourceFailed(f"{source.text}: there is no such file")
+        what = "not a regular file" if path.exists() else "there is no such file"
+        raise SourceFailed(f"{source.text}: {what}")
     if source.kind == "builtin":
         return f"powerd {__version__}, {now[1]} bytes"
     return "{}-{}-{}".format(*now)
