@@ -1,4 +1,4 @@
-"""Bad input through the real socket, server and engine: a clear 4xx or message, nothing lost, nothing hanging, no 500."""
+"""Bad input through the real server and engine: a clear 4xx or message, nothing lost, nothing hanging, no 500."""
 
 from __future__ import annotations
 
