@@ -138,11 +138,12 @@ _AVAILABLE = (
     ),
     Field(
         "kv_cache",
-        "f16, q8_0, q4_0",
-        "f16",
+        "auto, f16, q8_0, q4_0",
+        "auto",
         "reload",
-        "The type of the attention cache's cells; smaller types halve or quarter its memory.",
-        words("f16", "q8_0", "q4_0"),
+        "The type of the attention cache's cells; `auto` is `f16` unless powerd.yaml says otherwise, smaller types halve or "
+        "quarter its memory.",
+        choice({"auto": None, "f16": "f16", "q8_0": "q8_0", "q4_0": "q4_0"}),
     ),
     Field(
         "keep_alive",

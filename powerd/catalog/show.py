@@ -35,7 +35,7 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, object]:
         "context": _or_auto(spec.context),
         "parallel": _or_auto(spec.parallel),
         "gpu_layers": _or_auto(spec.gpu_layers),
-        "kv_cache": spec.kv_cache,
+        "kv_cache": _or_auto(spec.kv_cache),
         "keep_alive": "always" if spec.keep_alive == ALWAYS else spec.keep_alive,
         "priority": spec.priority,
         "overflow": spec.overflow,

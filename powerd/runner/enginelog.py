@@ -14,6 +14,7 @@ INFO, WARN, ERROR = 2, 3, 4
 _BUFFER = re.compile(r":\s+(\S+)\s+(?:\S+ )*?buffer size\s*=\s*([\d.]+) MiB")
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _DEVICE = re.compile(r"using device (\S+) \((.*?)\)")
+_FLASH = re.compile(r"Flash Attention enabled|flash_attn\s+= enabled")
 _LONGEST = re.compile(r"max token length\s*=\s*(\d+)")
 _NO_MEMORY = re.compile(
     r"out of memory|(?:failed|unable) to allocate|bad_alloc|OutOfDeviceMemory|cudaMalloc failed", re.I
@@ -55,7 +56,7 @@ class EngineLog:
             self.devices.append(f"{found[1]} ({found[2]})")
         elif found := _LONGEST.search(line):
             self.longest_token = int(found[1])
-        elif "Flash Attention enabled" in line:
+        elif _FLASH.search(line):
             self.flash_attention = True
 
     @property

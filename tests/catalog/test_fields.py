@@ -86,7 +86,7 @@ def test_what_an_entry_does_not_say_has_the_documented_default() -> None:
         "gpu_layers": None,
         "context": None,
         "parallel": None,
-        "kv_cache": "f16",
+        "kv_cache": None,
         "keep_alive": None,
         "priority": 0,
         "aliases": (),
@@ -126,7 +126,7 @@ def test_what_an_entry_does_not_say_has_the_documented_default() -> None:
         ("gpu_layers: .nan", "not .nan"),
         ("parallel: 0", "from 1 to 256, not 0"),
         ("parallel: 257", "from 1 to 256, not 257"),
-        ("kv_cache: f32", 'm: kv_cache must be one of f16, q8_0, q4_0, not "f32"'),
+        ("kv_cache: f32", 'm: kv_cache must be one of auto, f16, q8_0, q4_0, not "f32"'),
         (
             "keep_alive: 1:30",
             'm: keep_alive must be a duration such as 30s, 5m or 1h30m, seconds, 0 or always, not "1:30"',

@@ -17,7 +17,7 @@ def test_a_plain_spec_shows_what_decides_how_it_runs() -> None:
         "context": "auto",
         "parallel": "auto",
         "gpu_layers": "auto",
-        "kv_cache": "f16",
+        "kv_cache": "auto",
         "keep_alive": None,
         "priority": 0,
         "overflow": "dialect",

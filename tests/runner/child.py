@@ -20,7 +20,6 @@ from powerd.protocol import (
     Delta,
     Failed,
     Finished,
-    FromRunner,
     Generate,
     Load,
     LoadFailed,
@@ -33,7 +32,7 @@ ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "powerd" / "demo" / "tiny-chat-q8_0.gguf"
 SECONDS = 60.0
 GREEDY = protocol.Sampling(temperature=0)
-_DECODER = msgspec.msgpack.Decoder(FromRunner)
+_DECODER = msgspec.msgpack.Decoder(protocol.FromRunner)
 Frame = TypeVar("Frame", bound=msgspec.Struct)
 _NO_SHAPE = protocol.Shape(0, 0, 0, 0, 0, 0)
 
@@ -85,18 +84,17 @@ class Child:
         self._stream = self.sock.makefile("rb")
         self.answers: dict[int, Answer] = {}
         self.stats: list[Stats] = []
-        self.said: list[FromRunner] = []
+        self.said: list[protocol.FromRunner] = []
         self._next = 0
 
     def load(self, weights: Path, context: int = 1024, parallel: int = 4, **fields: object) -> Ready | LoadFailed:
         """Send Load and wait for the verdict."""
-        self.begin_load(weights, context, parallel, **fields)
-        return self.until(Ready, LoadFailed)
-
-    def begin_load(self, weights: Path, context: int = 1024, parallel: int = 4, **fields: object) -> None:
-        """Send Load only."""
         values = {"weights": str(weights), "weights_digest": "0" * 64, "context": context, "parallel": parallel}
         self.send(Load(msgspec.convert(values | {"shape": _NO_SHAPE} | fields, protocol.Deployment)))
+        for frame in self.frames():
+            if isinstance(frame, Ready | LoadFailed):
+                return frame
+        raise AssertionError(f"the runner ended: {self.end()[1]}")
 
     def send(self, *frames: msgspec.Struct) -> None:
         """Send frames."""
@@ -117,14 +115,14 @@ class Child:
         """Send Cancel."""
         self.send(Cancel(number))
 
-    def frames(self) -> Iterator[FromRunner]:
+    def frames(self) -> Iterator[protocol.FromRunner]:
         """Frames until the runner closes its end."""
         while header := self._stream.read(protocol.HEADER.size):
             frame = _DECODER.decode(self._stream.read(protocol.HEADER.unpack(header)[0]))
             self._note(frame)
             yield frame
 
-    def _note(self, frame: FromRunner) -> None:
+    def _note(self, frame: protocol.FromRunner) -> None:
         self.said.append(frame)
         if isinstance(frame, Delta):
             for row in frame.rows:
@@ -138,10 +136,10 @@ class Child:
         elif isinstance(frame, Stats):
             self.stats.append(frame)
 
-    def until(self, *kinds: type[Frame]) -> Frame:
-        """The next frame of one of `kinds`."""
+    def until(self, kind: type[Frame]) -> Frame:
+        """The next frame of `kind`."""
         for frame in self.frames():
-            if isinstance(frame, kinds):
+            if isinstance(frame, kind):
                 return frame
         raise AssertionError(f"the runner ended: {self.end()[1]}")
 
@@ -182,14 +180,17 @@ class Child:
         """Close the socket and wait for the process; exit code and log."""
         self._stream.close()
         self.sock.close()
-        try:
-            out, log = self.process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-            raise
+        out, log = self.process.communicate(timeout=SECONDS)
         assert out == b"", "standard output is not used"
         return self.process.returncode, log.decode()
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever state the test left it in."""
+        self._stream.close()
+        self.sock.close()
+        self.process.kill()
+        with self.process:
+            pass
 
     def gone_within(self, seconds: float) -> bool:
         """Whether the process ends by itself in time."""
