@@ -141,8 +141,8 @@ _AVAILABLE = (
         "auto, f16, q8_0, q4_0",
         "auto",
         "reload",
-        "The type of the attention cache's cells; `auto` is `f16` unless powerd.yaml says otherwise, smaller types halve or "
-        "quarter its memory.",
+        "The type of the attention cache's cells; `auto` is `f16` unless powerd.yaml says otherwise, smaller types "
+        "halve or quarter its memory.",
         choice({"auto": None, "f16": "f16", "q8_0": "q8_0", "q4_0": "q4_0"}),
     ),
     Field(

@@ -85,7 +85,7 @@ def test_s29_no_file_no_hang(store: Store, tmp_path: Path) -> None:
         with pytest.raises(SourceFailed, match=r"not a regular file|No such file"):
             asyncio.run(fetch(source, store))
         assert time.monotonic() - began < 1
-        with pytest.raises(SourceFailed, match="there is no such file|not a regular file"):
+        with pytest.raises(SourceFailed, match=r"there is no such file|not a regular file"):
             identity(source)
 
 
