@@ -153,6 +153,10 @@ class Powerd:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return httpx.post(self.url + path, content=content, headers=headers, timeout=60)
 
+    def client_delete(self, model: str) -> httpx.Response:
+        """DELETE /api/delete over TCP."""
+        return httpx.request("DELETE", self.url + "/api/delete", json={"model": model}, timeout=60)
+
     def get(self, path: str) -> httpx.Response:
         """One GET over TCP."""
         return httpx.get(self.url + path, timeout=60)
