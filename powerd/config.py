@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
         prog="powerd",
         description="Keeps this machine's language models as models.yaml declares them, and serves them.",
-        epilog="Exit codes: 0 clean stop, 78 bad configuration or another powerd is running. "
+        epilog="Exit codes: 0 clean stop, 1 --fsck found damage, 78 bad configuration or another powerd is running. "
         "Each option is also a POWER_* variable and a key of powerd.yaml.",
     )
     flags.add_argument("--config", type=Path, metavar="F", help="powerd.yaml")
@@ -58,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--listen", metavar="HOST:PORT", help="address of the APIs (127.0.0.1:11434)")
     flags.add_argument("--socket", type=Path, metavar="PATH", help="control socket")
     flags.add_argument("--check", action="store_true", help="check powerd.yaml and models.yaml, start nothing")
-    flags.add_argument("--json", action="store_true", help="with --check: print a JSON object")
+    flags.add_argument("--fsck", action="store_true", help="check every byte of the store, start nothing")
+    flags.add_argument("--repair", action="store_true", help="with --fsck: move corrupt blobs away")
+    flags.add_argument("--json", action="store_true", help="with --check or --fsck: print a JSON object")
     flags.add_argument("--version", action="version", version=f"powerd {__version__}")
     return flags
 

@@ -27,18 +27,24 @@ from powerd.api.auth import access
 from powerd.api.context import ApiContext
 from powerd.config import EX_CONFIG, BadConfig, Config, check, configure, parser
 from powerd.control import app as control
+from powerd.control.offline import check_store
 from powerd.control.schema import Node
 from powerd.errors import PowerError
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.renderers import Renderers
 from powerd.fleet.terms import FleetConfig, FleetEvent
 from powerd.listeners import CannotListen, Listener, bind_tcp, bind_unix
+from powerd.reconcile.acquire import Reach
 from powerd.reconcile.compose import NodeDefaults
 from powerd.reconcile.entry import Tools
 from powerd.reconcile.history import History
 from powerd.reconcile.library import Library
+from powerd.reconcile.pulls import Pulls
 from powerd.reconcile.reconciler import Reconciler
 from powerd.settings import host_port
+from powerd.sources.configured import outbound_config
+from powerd.sources.huggingface import HubConfig
+from powerd.sources.outbound import Outbound
 from powerd.store.lower import default_lower
 from powerd.store.store import Store
 
@@ -58,7 +64,7 @@ class Daemon:
         lower = settings.store.read_only
         self._store = Store(
             paths.store,
-            lower=default_lower(Path.home()) if lower is None else [Path(path) for path in lower],
+            lower=default_lower(Path.home(), os.environ) if lower is None else [Path(path) for path in lower],
             quota=settings.store.quota,
         )
         budget = settings.devices["cpu"].budget if "cpu" in settings.devices else None
@@ -74,16 +80,21 @@ class Daemon:
             self._on_fleet_event,
         )
         self._renderers = Renderers(RENDER)
-        node = NodeDefaults(settings.context_length, settings.parallel, settings.kv_cache)
+        node = self._defaults = NodeDefaults(settings.context_length, settings.parallel, settings.kv_cache)
+        self._outbound = Outbound(outbound_config(settings, paths.state))
+        hub = HubConfig(settings.sources.huggingface.endpoint, settings.sources.huggingface.token_file)
+        reach = Reach(self._store, self._outbound, hub)
+        self._pulls = Pulls(reach)
         self._library = Library(
             self._store,
             self._fleet,
             node,
+            self._pulls,
             hide_unmanaged=settings.unmanaged == "hide",
             default_model=settings.default_model,
         )
         self._reconciler = Reconciler(
-            Tools(self._store, self._fleet, self._library, node, offline=settings.offline),
+            Tools(self._store, self._fleet, self._library, node, reach),
             paths.models,
             History(paths.state / "generations", settings.keep_generations),
             allow_empty=settings.allow_empty,
@@ -127,6 +138,7 @@ class Daemon:
         settings = self.config.settings
         context = ApiContext(
             library=self._library,
+            store=self._store,
             fleet=self._fleet,
             renderers=self._renderers,
             version=__version__,
@@ -142,7 +154,16 @@ class Daemon:
             allowed_origins=settings.allowed_origins,
             mutations=settings.mutations,
         )
-        commands = control.ControlContext(self._reconciler, self._library, self._fleet, self._node)
+        commands = control.ControlContext(
+            reconciler=self._reconciler,
+            library=self._library,
+            fleet=self._fleet,
+            node=self._node,
+            store=self._store,
+            max_delete_fraction=settings.max_delete_fraction,
+            pulls=self._pulls,
+            defaults=self._defaults,
+        )
         public = Listener(build_app(context, rules, TCP_ROUTES), tcp)
         private = Listener(control.build(commands, build_app(context, None, SOCKET_ROUTES)), unix)
         self.listen = f"[{host}]:{public.port}" if ":" in host else f"{host}:{public.port}"
@@ -227,6 +248,7 @@ class Daemon:
         await asyncio.gather(*(listener.stop(min(drain, CLOSE_SECONDS)) for listener in self._listeners))
         with contextlib.suppress(OSError):
             self.config.paths.socket.unlink()
+        await self._outbound.aclose()
         await asyncio.to_thread(self._store.close)
         logger.info("stopped")
 
@@ -276,6 +298,8 @@ def run(argv: Sequence[str]) -> int:
         return EX_CONFIG
     log.configure(config.settings.log.format, config.settings.log.level)
     try:
+        if flags.fsck:
+            return check_store(config.paths.store, repair=flags.repair, as_json=flags.json)
         asyncio.run(Daemon(config).run())
     except (CannotListen, PowerError) as error:
         sys.stderr.write(f"powerd: {error}\n")

@@ -274,6 +274,37 @@ ToRender = RenderJob | Part
 FromRender = Rendered | RenderFailed
 
 
+# ---------------------------------------------------------------- daemon <-> quantize helper
+
+
+class Quantize(msgspec.Struct, tag=True):
+    """The only frame to the helper: write these weights in another type. Names every file it may open."""
+
+    source: str  # absolute path of a checked GGUF
+    destination: str  # absolute path, overwritten
+    file_type: int  # llama_ftype
+
+
+class Quantizing(msgspec.Struct, tag=True):
+    """The helper has begun with this tensor."""
+
+    tensor: str
+
+
+class Quantized(msgspec.Struct, tag=True):
+    """The destination is complete."""
+
+
+class QuantizeFailed(msgspec.Struct, tag=True):
+    """It cannot be done; `missing` says that there is no engine."""
+
+    reason: str
+    missing: bool = False
+
+
+FromQuantize = Quantizing | Quantized | QuantizeFailed
+
+
 def encode(frame: msgspec.Struct) -> bytes:
     """One frame, length prefix included. Raises ValueError when it passes MAX_FRAME."""
     body = msgspec.msgpack.encode(frame)

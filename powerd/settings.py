@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from powerd.quantities import parse_duration, parse_size
@@ -64,6 +65,65 @@ class DeviceSettings(_Section):
     budget: Bytes | None = None
 
 
+class HuggingFaceSettings(_Section):
+    """How the Hugging Face hub is reached."""
+
+    endpoint: str = ""  # empty = HF_ENDPOINT, else https://huggingface.co
+    token_file: Path | None = None  # None = HF_TOKEN, else what `hf auth login` left under HF_HOME
+
+
+class SourceSettings(_Section):
+    """Where weights come from, besides registries."""
+
+    huggingface: HuggingFaceSettings = HuggingFaceSettings()
+
+
+def _mirrors(value: tuple[str, ...]) -> tuple[str, ...]:
+    for mirror in value:
+        if not _MIRROR.fullmatch(mirror):
+            raise ValueError(f'"{mirror}" is not a URL like https://mirror.example.com')
+    return value
+
+
+_MIRROR = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]{1,350}(/[A-Za-z0-9_.~/-]{0,350})?", re.ASCII)
+_REGISTRY = re.compile(r"\*|[a-z0-9_][a-z0-9_.-]{0,349}(:[0-9]{1,5})?", re.ASCII)
+
+
+class RegistrySettings(_Section):
+    """What one registry is given and allowed."""
+
+    allow: bool = True
+    insecure: bool = False  # plain HTTP
+    mirrors: Annotated[Words, AfterValidator(_mirrors)] = ()
+    username: str = ""
+    password_file: Path | None = None
+    token_file: Path | None = None
+    token_hosts: Words = ()
+    ca: Path | None = None
+
+
+def _registries(value: Mapping[str, RegistrySettings]) -> Mapping[str, RegistrySettings]:
+    lower = {host.lower(): registry for host, registry in value.items()}
+    for host in value:
+        if not _REGISTRY.fullmatch(host.lower()):
+            raise ValueError(f'"{host}" is not HOST, HOST:PORT or *')
+    if len(lower) < len(value):
+        raise ValueError("a host is listed twice")
+    return lower
+
+
+class PullSettings(_Section):
+    """How bytes are fetched."""
+
+    rate: Bytes = 0  # a second; 0 = no limit
+    parts: int = Field(default=8, ge=1, le=64)
+    connections: int = Field(default=64, ge=1, le=1024)
+    stall: Annotated[Seconds, Field(gt=0)] = 30.0
+    tries: int = Field(default=6, ge=1, le=100)
+    ca: Path | None = None
+    key: Path | None = None  # None = <state>/id_ed25519
+
+
 class LogSettings(_Section):
     """How the daemon speaks."""
 
@@ -85,6 +145,9 @@ class Settings(BaseSettings):
     state: Path | None = None
     store: StoreSettings = StoreSettings()
     devices: Mapping[Literal["cpu"], DeviceSettings] = {}
+    registries: Annotated[Mapping[str, RegistrySettings], AfterValidator(_registries)] = {}
+    sources: SourceSettings = SourceSettings()
+    pull: PullSettings = PullSettings()
     mutations: Literal["local", "keys", "any"] = "local"
     allowed_hosts: Words = ()
     allowed_origins: Words = ()
@@ -143,7 +206,7 @@ class Settings(BaseSettings):
 
 
 #: Keys of the design that this version refuses by name.
-RESERVED = frozenset({"registries", "sources", "pull", "access", "tls"})
+RESERVED = frozenset({"access", "tls"})
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Mapping[str, Any]) -> Settings:
@@ -248,9 +311,9 @@ def _sentence(key: str, kind: str, message: str, value: object) -> str:
     return f'"{key}": {message.removeprefix("Value error, ")} (it is {value!r:.60})'
 
 
-def _keys() -> list[str]:
+def _keys(section: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
     keys: list[str] = []
-    for name, info in Settings.model_fields.items():
-        section = info.default
-        keys += [f"{name}.{key}" for key in type(section).model_fields] if isinstance(section, _Section) else [name]
+    for name, info in section.model_fields.items():
+        inner = info.default
+        keys += _keys(type(inner), f"{prefix}{name}.") if isinstance(inner, _Section) else [f"{prefix}{name}"]
     return keys

@@ -68,6 +68,27 @@ def tiny(
     return _llama(path, Shape(layers, 64, 4, 2, 128, context), demo_vocabulary(), name, template, seed)
 
 
+def full(path: Path, *, part_tensors: int = 0, template: str | None = None, seed: int = 0) -> list[Path]:
+    """A Llama of 1.7 million parameters in F16, its rows wide enough for every quantization (3.5 MB).
+
+    With `part_tensors` it is split into parts of that many tensors; returns the files in order.
+    """
+    shape, vocabulary, random = Shape(2, 256, 4, 2, 512, 1024), demo_vocabulary(), np.random.default_rng(seed)
+    writer = _writer(path, "llama", vocabulary, "full", template, part_tensors)
+    _describe(writer, shape, gguf.LlamaFileType.MOSTLY_F16)
+    embedding = _embedding(random, vocabulary, shape.width, vocabulary.silent)
+    writer.add_tensor("token_embd.weight", embedding.astype(np.float16))
+    writer.add_tensor("output_norm.weight", _ones(shape.width))
+    for layer in range(shape.layers):
+        for tensor, rows, columns in _matrices(shape):
+            weights = random.normal(0, 1 / columns**0.5, (rows, columns)).astype(np.float16)
+            writer.add_tensor(f"blk.{layer}.{tensor}.weight", weights)
+        writer.add_tensor(f"blk.{layer}.attn_norm.weight", _ones(shape.width))
+        writer.add_tensor(f"blk.{layer}.ffn_norm.weight", _ones(shape.width))
+    _close(writer, path)
+    return sorted(path.parent.glob(f"{path.stem}-*-of-*.gguf")) if part_tensors else [path]
+
+
 def bench_model(path: Path) -> Path:
     """The model of the speed figures: 103 million parameters in Q8_0, 151,936 tokens, context 32,768 (about 110 MB)."""
     if path.exists():
@@ -76,6 +97,17 @@ def bench_model(path: Path) -> Path:
     partial = path.with_suffix(".partial")
     _llama(partial, Shape(8, 512, 8, 4, 1408, 32768), made_up_vocabulary(151_936), "bench 100M", None, 0)
     return partial.rename(path)
+
+
+def bulky(path: Path, size: int) -> Path:
+    """A `tiny` with a tensor of `size` random bytes that no graph uses: for moving bytes, not for running."""
+    vocabulary, shape, random = demo_vocabulary(), Shape(1, 64, 4, 2, 128, 512), np.random.default_rng(0)
+    writer = _writer(path, "llama", vocabulary, "bulky", None)
+    _describe(writer, shape, gguf.LlamaFileType.ALL_F32)
+    writer.add_tensor("token_embd.weight", _embedding(random, vocabulary, shape.width, vocabulary.silent))
+    writer.add_tensor("output_norm.weight", _ones(shape.width))
+    writer.add_tensor("padding.weight", np.frombuffer(random.bytes(size // 4 * 4), np.float32).reshape(-1, 64))
+    return _close(writer, path)
 
 
 def recurrent(path: Path, *, seed: int = 0) -> Path:
@@ -168,15 +200,7 @@ def _byte_alphabet() -> list[str]:
 def _llama(path: Path, shape: Shape, vocabulary: Vocabulary, name: str, template: str | None, seed: int) -> Path:
     random = np.random.default_rng(seed)
     writer = _writer(path, "llama", vocabulary, name, template)
-    writer.add_context_length(shape.context)
-    writer.add_embedding_length(shape.width)
-    writer.add_block_count(shape.layers)
-    writer.add_feed_forward_length(shape.feed)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.kv_heads)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    _describe(writer, shape, gguf.LlamaFileType.MOSTLY_Q8_0)
     _quantized(writer, "token_embd.weight", _embedding(random, vocabulary, shape.width, vocabulary.silent))
     writer.add_tensor("output_norm.weight", _ones(shape.width))
     for layer in range(shape.layers):
@@ -186,6 +210,18 @@ def _llama(path: Path, shape: Shape, vocabulary: Vocabulary, name: str, template
         writer.add_tensor(f"blk.{layer}.attn_norm.weight", _ones(shape.width))
         writer.add_tensor(f"blk.{layer}.ffn_norm.weight", _ones(shape.width))
     return _close(writer, path)
+
+
+def _describe(writer: gguf.GGUFWriter, shape: Shape, file_type: int) -> None:
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.feed)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_file_type(file_type)
 
 
 def _matrices(shape: Shape) -> Iterable[tuple[str, int, int]]:
@@ -214,8 +250,10 @@ def _quantized(writer: gguf.GGUFWriter, name: str, weights: Any) -> None:
     writer.add_tensor(name, gguf.quants.quantize(weights, kind), raw_dtype=kind)
 
 
-def _writer(path: Path, architecture: str, vocabulary: Vocabulary, name: str, template: str | None) -> gguf.GGUFWriter:
-    writer = gguf.GGUFWriter(path, architecture)
+def _writer(
+    path: Path, architecture: str, vocabulary: Vocabulary, name: str, template: str | None, part_tensors: int = 0
+) -> gguf.GGUFWriter:
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=part_tensors)
     writer.add_name(name)
     writer.add_vocab_size(len(vocabulary.tokens))
     writer.add_tokenizer_model("gpt2")

@@ -27,7 +27,7 @@ FLOOR = GROUND | {
     "metrics",
     "log",
 }
-TEXTS = {"catalog", "prompt"}
+TEXTS = {"catalog", "prompt", "modelfile"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "digest": set(),
@@ -42,6 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "paths": {"settings"},
     "catalog": FLOOR,
     "prompt": FLOOR,
+    "modelfile": FLOOR,
     "demo": set(),
     "docs": set(),
     "store": FLOOR | TEXTS,
@@ -56,7 +57,8 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"daemon"},
     "runner": {"protocol", "log", "errors"},
     "render": {"prompt", "protocol", "log", "errors"},
-    "ctl": {"control.schema", "quantities"},
+    "quantize": {"protocol", "log", "errors", "runner"},
+    "ctl": {"control.schema", "quantities", "modelfile"},
 }
 BANNED = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc", "manager", "service", "services"}
 PURE = (
@@ -68,12 +70,15 @@ PURE = (
     "options.py",
     "quantities.py",
     "paths.py",
+    "modelfile.py",
+    "quantize/tensorlog.py",
     "fleet/state.py",
     "fleet/budget.py",
     "runner/scheduler.py",
     "runner/text.py",
     "reconcile/step.py",
     "reconcile/conditions.py",
+    "reconcile/creation.py",
     "api/ollama/schema.py",
     "api/ollama/translate.py",
     "api/openai/schema.py",

@@ -112,3 +112,17 @@ def test_paths_as_root_and_as_a_user() -> None:
     assert user.socket == Path("/run/user/1000/power/control.sock")
     assert resolve(Settings(), 1000, {}, home).socket == Path("/home/u/.local/share/power/control.sock")
     assert resolve(Settings(), 0, {"POWER_HOME": "/p"}, home).socket == Path("/p/control.sock")
+
+
+def test_the_hub_is_reached_as_the_file_and_a_variable_of_json_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWER_SOURCES_HUGGINGFACE", '{"endpoint": "https://mirror.example"}')
+    hub = load({}, {}, {"sources": {"huggingface": {"token_file": "/etc/power/hub-token"}}}).sources.huggingface
+    assert (hub.endpoint, hub.token_file) == ("https://mirror.example", Path("/etc/power/hub-token"))
+
+
+def test_an_unknown_key_two_sections_deep_gets_the_nearest_valid_one() -> None:
+    with pytest.raises(ValidationError) as caught:
+        load({}, {}, {"sources": {"huggingface": {"end_point": "x"}}})
+    ((key, sentence),) = explain(caught.value)
+    assert key == "sources.huggingface.end_point"
+    assert 'did you mean "sources.huggingface.endpoint"?' in sentence

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.renderers import Renderers
 from powerd.reconcile.library import Library
+from powerd.store.store import Store
 
 MIB = 1 << 20
 
@@ -17,6 +18,7 @@ class ApiContext:
     """The owners a request talks to, and the settings it needs."""
 
     library: Library
+    store: Store
     fleet: Fleet
     renderers: Renderers
     version: str  # powerd's own

@@ -7,6 +7,7 @@ shrunk or ignored in silence.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -105,7 +106,7 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
     options, notes = merged(ask, offer)
     prompt = await rendered(context, ask, offer, notes)
     frame = _frame(ask, offer, options, prompt, request_id)
-    async with await context.fleet.lease(_want(ask, offer, options, request_id)) as lease:
+    async with await _lease(context, offer, _want(ask, offer, options, request_id)) as lease:
         notes |= _lease_notes(options, lease)
         frame.context = min(options.num_ctx or 0, lease.context)
         if 0 < frame.context < lease.context:
@@ -117,7 +118,7 @@ async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, d
     """Have the model in memory and its idle clock set by this request."""
     offer = find(context, ask)
     options, notes = merged(ask, offer)
-    async with await context.fleet.lease(_want(ask, offer, options, request_id)) as lease:
+    async with await _lease(context, offer, _want(ask, offer, options, request_id)) as lease:
         notes |= _lease_notes(options, lease)
     return offer, notes
 
@@ -169,6 +170,16 @@ def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
         priority=offer.priority,
         request_id=request_id,
     )
+
+
+async def _lease(context: ApiContext, offer: Offer, want: Want) -> Lease:
+    """A lease on the offer's runner; what has to be loaded for it is checked first (reliability S06).
+
+    Raises Conflict naming a corrupt blob, and what the fleet raises.
+    """
+    if all(view.key != want.deployment.key for view in context.fleet.views()):
+        await asyncio.to_thread(context.store.check_blob, offer.stored.weights_digest)
+    return await context.fleet.lease(want)
 
 
 def _lease_notes(options: Options, lease: Lease) -> dict[str, str]:

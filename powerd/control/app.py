@@ -1,7 +1,8 @@
-"""The control socket's routes: status, ps, apply, wait, load and stop."""
+"""The control socket's routes: status, ps, apply, wait, load and stop, and those about the store."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import structlog
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
 
+from powerd.control import pulls as pull_routes
 from powerd.control import rows
+from powerd.control import store as store_routes
 from powerd.control.schema import (
     ApplyReply,
     ApplyRequest,
@@ -24,11 +27,15 @@ from powerd.control.schema import (
     WaitReply,
     WaitRequest,
 )
+from powerd.digest import Digest
 from powerd.errors import BadRequest, Conflict, NotFound, PowerError
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason
+from powerd.reconcile.compose import NodeDefaults
 from powerd.reconcile.library import Library
+from powerd.reconcile.pulls import Pulls
 from powerd.reconcile.reconciler import Reconciler
+from powerd.store.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +54,10 @@ class ControlContext:
     library: Library
     fleet: Fleet
     node: Callable[[], Node]
+    store: Store
+    max_delete_fraction: float
+    pulls: Pulls
+    defaults: NodeDefaults
 
 
 def build(context: ControlContext, api: AsgiApp) -> AsgiApp:
@@ -108,6 +119,7 @@ def _handlers(context: ControlContext) -> list[Any]:
     @post("/v1/load", status_code=200)
     async def load(data: ModelRequest) -> Done:
         offer = library.find(data.model)
+        await asyncio.to_thread(context.store.check_blob, offer.stored.weights_digest)
         await fleet.load(offer.deployment, offer.name.display, data.hold or None)
         return Done(f"loaded '{data.model}'")
 
@@ -121,7 +133,15 @@ def _handlers(context: ControlContext) -> list[Any]:
             raise Conflict(answer.reason)
         return Done(answer.reason)
 
-    return [status, ps, apply, wait, load, stop]
+    foretelling = pull_routes.handlers(context.pulls, fleet, context.defaults)
+    return [status, ps, apply, wait, load, stop, *_about_store(context), *foretelling]
+
+
+def _about_store(context: ControlContext) -> list[Any]:
+    def in_use() -> set[Digest]:
+        return {Digest(view.digest) for view in context.fleet.views()}
+
+    return store_routes.handlers(context.store, context.max_delete_fraction, in_use, context.library.refresh)
 
 
 def _bounded(seconds: float) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,6 +24,13 @@ PATIENCE_SECONDS = 900.0  # silence allowed while weights load or are verified
 _PIECE = 1 << 16
 
 _LOST = "the connection to powerd broke off before the answer was complete; `powerctl status` shows whether it runs"
+
+
+class Upload(NamedTuple):
+    """A body that is sent as it is."""
+
+    pieces: Iterable[bytes]
+    length: int
 
 
 class Client:
@@ -62,6 +69,16 @@ class Client:
             yield from _lines(response)
         except TimeoutError as error:
             raise Failed(f"powerd sent nothing for {PATIENCE_SECONDS:.0f} seconds; gave up waiting") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(_LOST) from error
+        finally:
+            connection.close()
+
+    def upload(self, path: str, pieces: Iterable[bytes], length: int) -> None:
+        """POST a body of `length` bytes that comes in pieces. Raises as `fetch` does."""
+        connection, response = self._open("POST", path, Upload(pieces, length), PATIENCE_SECONDS)
+        try:
+            response.read()
         except (OSError, http.client.HTTPException) as error:
             raise Failed(_LOST) from error
         finally:
@@ -141,8 +158,11 @@ def _exchange(
     """Send the request and read the head of the answer."""
     connection.sock.settimeout(timeout)
     headers = {"User-Agent": f"powerctl/{__version__}", "Accept": "application/json, application/x-ndjson"}
-    data = None
-    if body is not None:
+    data: bytes | Iterable[bytes] | None = None
+    if isinstance(body, Upload):
+        data = body.pieces
+        headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(body.length)}
+    elif body is not None:
         data = msgspec.json.encode(body)
         headers["Content-Type"] = "application/json"
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from powerd.ctl.arguments import parse
 from powerd.ctl.exits import BROKEN_PIPE, FAILED, INTERRUPTED, Failed
 from powerd.ctl.terminal import Terminal
-from powerd.ctl.verbs import Verb
+from powerd.ctl.verb import Verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
-
-from powerd.ctl.parser import HELP_WIDTH, Options, Parser, duration
+from powerd.ctl.parser import Options, Parser, duration
+from powerd.ctl.store_verbs import STORE_VERBS
+from powerd.ctl.verb import Verb, takes_json
 
 _SHOW_PARTS = ("license", "modelfile", "parameters", "system", "template")
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One verb: `handler` is `module:function` below powerd.ctl, imported when the verb is used."""
-
-    name: str
-    group: Literal["state", "models"]
-    summary: str
-    detail: str
-    examples: tuple[str, ...]
-    handler: str
-    declare: Callable[[Parser], None]
-    aliases: tuple[str, ...] = ()
-
-    def parser(self) -> Parser:
-        """A fresh parser of this verb's arguments."""
-        examples = "\n".join(f"  powerctl {example}" for example in self.examples)
-        description = textwrap.fill(self.detail, HELP_WIDTH)
-        parser = Parser(f"powerctl {self.name}", description=description, epilog=f"examples:\n{examples}")
-        parser.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help="the daemon's control socket")
-        self.declare(parser)
-        return parser
 
 
 def find(name: str) -> Verb | None:
@@ -41,18 +14,14 @@ def find(name: str) -> Verb | None:
     return next((verb for verb in VERBS if name == verb.name or name in verb.aliases), None)
 
 
-def _json(parser: Parser, what: str) -> None:
-    parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
-
-
 def _status(parser: Parser) -> None:
-    _json(parser, "the whole status object")
+    takes_json(parser, "the whole status object")
 
 
 def _apply(parser: Parser) -> None:
     parser.add_argument("--wait", action="store_true", help="answer when every model has settled")
     _timeout(parser, "with --wait: give up after this long (default 60)")
-    _json(parser, "the reply")
+    takes_json(parser, "the reply")
 
 
 def _wait(parser: Parser) -> None:
@@ -61,7 +30,7 @@ def _wait(parser: Parser) -> None:
         "--for", dest="condition", metavar="CONDITION", required=True, help="for example Ready, Fetched"
     )
     _timeout(parser, "give up after this long (default 60)")
-    _json(parser, "the reply")
+    takes_json(parser, "the reply")
 
 
 def _timeout(parser: Parser, text: str) -> None:
@@ -71,12 +40,12 @@ def _timeout(parser: Parser, text: str) -> None:
 def _validate(parser: Parser) -> None:
     parser.add_argument("file", nargs="?", metavar="FILE", help="a models.yaml; left out: the one powerd would read")
     parser.add_argument("--config", metavar="FILE", help="the powerd.yaml to check with it")
-    _json(parser, "the problems")
+    takes_json(parser, "the problems")
 
 
 def _prefix(parser: Parser) -> None:
     parser.add_argument("prefix", nargs="?", metavar="PREFIX", help="only names that begin with this")
-    _json(parser, "the rows")
+    takes_json(parser, "the rows")
 
 
 def _show(parser: Parser) -> None:
@@ -90,7 +59,30 @@ def _show(parser: Parser) -> None:
 
 def _pull(parser: Parser) -> None:
     _model(parser)
-    _json(parser, "the progress objects, one a line,")
+    _insecure(parser)
+    parser.add_argument("--dry-run", action="store_true", help="fetch nothing; say what would be, and whether it fits")
+    parser.add_argument("--load", action="store_true", help="load the model afterwards")
+    takes_json(parser, "the progress objects, one a line,")
+
+
+def _push(parser: Parser) -> None:
+    _model(parser)
+    _insecure(parser)
+    parser.add_argument(
+        "--destination", default="", metavar="NAME", help="HOST/NAMESPACE/MODEL:TAG to send it to, if not its own name"
+    )
+    takes_json(parser, "the progress objects, one a line,")
+
+
+def _insecure(parser: Parser) -> None:
+    parser.add_argument("--insecure", action="store_true", help="speak plain HTTP to the registry")
+
+
+def _create(parser: Parser) -> None:
+    _model(parser)
+    parser.add_argument("-f", "--file", default="Modelfile", metavar="FILE", help="the Modelfile; - is standard input")
+    parser.add_argument("-q", "--quantize", metavar="TYPE", help="make this of full-precision weights, such as Q4_K_M")
+    takes_json(parser, "the progress objects, one a line,")
 
 
 def _run(parser: Parser) -> None:
@@ -214,9 +206,29 @@ VERBS: tuple[Verb, ...] = (
         "models",
         "fetch a model from its registry",
         "Fetches a model into the store. One that breaks off goes on from where it stopped when pulled again.",
-        ("pull llama3.2", "pull hf.co/unsloth/Qwen3-0.6B-GGUF:Q8_0", "pull llama3.2 --json"),
+        ("pull llama3.2", "pull hf.co/unsloth/Qwen3-0.6B-GGUF:Q8_0", "pull --dry-run llama3.2:70b"),
         "streams:pull",
         _pull,
+    ),
+    Verb(
+        "push",
+        "models",
+        "send a model to a registry",
+        "Sends a model's blobs and manifest to the registry in its name, or to --destination. What is there already is "
+        "not sent again.",
+        ("push registry.example.com/team/coder", "push coder --destination registry.example.com/team/coder:v2"),
+        "streams:push",
+        _push,
+    ),
+    Verb(
+        "create",
+        "models",
+        "make a model from a Modelfile",
+        "Reads a Modelfile, uploads the files it names, and has the model made. FROM names a model, a GGUF file, the "
+        "first part of a split one, or a directory of them.",
+        ("create mine", "create mine -f ./coder.modelfile", "create small -f Modelfile -q Q4_K_M"),
+        "create:create",
+        _create,
     ),
     Verb(
         "run",
@@ -267,4 +279,5 @@ VERBS: tuple[Verb, ...] = (
         "models:cp",
         _cp,
     ),
+    *STORE_VERBS,
 )

@@ -9,4 +9,6 @@ everything below; nothing of HTTP.
     offer        a servable name                        compose      spec + weights -> manifest and offer
     library      lookup and listing                     act          the hands: one step taken
     bulletin     events and node conditions             reconciler   one task per name, level-triggered
+    create       a model of another one or of files     creation     its request and small texts, pure
+    ingredients  its layers, files checked              quantizing   full precision -> smaller, in a helper
 """

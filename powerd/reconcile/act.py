@@ -13,20 +13,19 @@ from powerd.errors import BadRequest, PowerError, SourceFailed
 from powerd.fleet.budget import estimate
 from powerd.protocol import Deployment
 from powerd.quantities import show_bytes
+from powerd.reconcile.acquire import acquire, requantized
 from powerd.reconcile.compose import compose, composed_from, declared_offer
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.entry import Entry, Progress, Tools
 from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, MakeOffer, Step, Withdraw
-from powerd.sources.fetch import fetch, identity
+from powerd.sources.fetch import identity
 from powerd.sources.source import Source, parse
 from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.store import Store
 
 
-class Refused(PowerError):
-    """A step failed for a reason that names its condition."""
-
-    code = "refused"
+class Refused(Exception):
+    """A step failed for a reason that names its condition; never reaches a client."""
 
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.message)
@@ -61,6 +60,8 @@ async def have(tools: Tools, entry: Entry, directory: Path) -> Have:
     spec = entry.want or entry.last
     stored = await asyncio.to_thread(tools.store.find, spec.name)
     composed = composed_from(stored)
+    if stored is not None and not await asyncio.to_thread(tools.store.intact, stored.weights_digest):
+        composed = None  # changed on disk: fetched again, the corrupt blob is replaced
     looks = ""
     if entry.want is not None and entry.want.state != "absent":
         looks = await _looks(entry.want, directory, composed)
@@ -105,7 +106,7 @@ async def _fetch(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path) -
     entry.fetch = asyncio.create_task(_fetched(tools, entry, spec, directory), name=f"fetch {entry.name}")
     try:
         entry.fetched = await entry.fetch
-    except PowerError:
+    except (PowerError, Refused):
         metrics.FETCHES.labels(entry.name, "failed").inc()
         raise
     finally:
@@ -117,8 +118,6 @@ async def _fetch(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path) -
 
 async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path) -> Fetched:
     source = source_of(spec, directory)
-    if tools.offline and source.kind == "url":
-        raise Refused(Trouble("Fetched", "Offline", f"{spec.source} is remote and powerd.yaml says `offline: true`"))
     looks = await asyncio.to_thread(identity, source)
 
     def on_progress(completed: int, total: int) -> None:
@@ -126,12 +125,37 @@ async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path)
             metrics.FETCHED_BYTES.labels(entry.name).inc(max(0, completed - entry.progress.completed))
             entry.progress.completed, entry.progress.total = completed, total
 
-    weights = await fetch(source, tools.store, expect=spec.digest, on_progress=on_progress)
-    return Fetched(spec.source, looks, weights)
+    acquired = await acquire(
+        source, tools.reach, quantization=spec.quantization, expect=spec.digest, on_progress=on_progress
+    )
+    weights = await _as_asked(tools, entry, spec, acquired.weights)
+    return Fetched(
+        source=spec.source,
+        identity=looks,
+        weights=weights,
+        origin=acquired.weights,
+        quantization=spec.quantization or "",
+        pinned=str(spec.digest or ""),
+        inherited=acquired.inherited,
+    )
+
+
+async def _as_asked(tools: Tools, entry: Entry, spec: ModelSpec, weights: Digest) -> Digest:
+    """The fetched weights in the quantization the spec asks for, made here where that is needed."""
+    header = await asyncio.to_thread(_verified, tools.store, spec, weights)
+
+    def on_progress(completed: int, total: int) -> None:
+        if entry.progress is not None:
+            entry.progress.stage, entry.progress.completed, entry.progress.total = "quantizing", completed, total
+
+    try:
+        return await requantized(weights, header, spec.quantization, tools.store, on_progress)
+    except BadRequest as error:
+        raise Refused(Trouble("Verified", "OtherQuantization", f"{spec.source}: {error.message}")) from None
 
 
 def _verified(store: Store, spec: ModelSpec, weights: Digest) -> Header:
-    """The header of the fetched weights. Raises Refused when they are no GGUF or not what was asked."""
+    """The header of the fetched weights. Raises Refused when they are no GGUF."""
     path = store.blob(weights)
     if path is None:
         raise Refused(Trouble("Fetched", "Gone", f"blob {weights.short} is no longer in the store"))
@@ -139,15 +163,6 @@ def _verified(store: Store, spec: ModelSpec, weights: Digest) -> Header:
         header = read_header(path)
     except GgufError as error:
         raise Refused(Trouble("Verified", "BadHeader", f"{spec.source}: {error}")) from None
-    if spec.quantization and spec.quantization.upper() != header.file_type.upper():
-        raise Refused(
-            Trouble(
-                "Verified",
-                "OtherQuantization",
-                f"{spec.source} is {header.file_type}, not {spec.quantization}; making one from the other is not "
-                "available yet",
-            )
-        )
     return header
 
 
@@ -190,7 +205,7 @@ def fits(deployment: Deployment, available: int) -> Trouble | None:
     )
 
 
-def trouble_of(error: PowerError) -> Trouble:
+def trouble_of(error: PowerError | Refused) -> Trouble:
     """Which condition a failed step makes False."""
     if isinstance(error, Refused):
         return error.trouble

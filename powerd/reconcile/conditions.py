@@ -43,7 +43,7 @@ class Facts:
 
     spec: ModelSpec
     trouble: Trouble | None = None
-    fetching: tuple[int, int] | None = None  # bytes completed, total (0 = unknown)
+    fetching: tuple[str, int, int] | None = None  # stage, bytes completed, total (0 = unknown)
     weights: str = ""  # short digest once the weights are verified
     deployment: Deployment | None = None  # of the offer, once there is one
     fits: Trouble | None = None
@@ -88,7 +88,8 @@ def _statements(facts: Facts) -> dict[str, _Statement]:
         spoken["Verified"] = ("True", "DigestMatches", f"weights {facts.weights} match their digest and parse as GGUF")
     elif facts.fetching is not None:
         spoken["Resolved"] = ("True", "Found", facts.spec.source)
-        spoken["Fetched"] = ("False", "Fetching", _progress(*facts.fetching))
+        stage, completed, total = facts.fetching
+        spoken["Fetched"] = ("False", stage.capitalize(), _progress(completed, total))
     if facts.deployment is not None:
         spoken |= _running(facts, facts.deployment)
     return spoken

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Literal
 
 from powerd.catalog.spec import ModelSpec
 from powerd.fleet.fleet import Fleet
+from powerd.reconcile.acquire import Reach
 from powerd.reconcile.compose import NodeDefaults
 from powerd.reconcile.conditions import Condition, Trouble
 from powerd.reconcile.library import Library
@@ -23,7 +25,7 @@ class Tools:
     fleet: Fleet
     library: Library
     node: NodeDefaults
-    offline: bool = False
+    reach: Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Progress:
     completed: int
     total: int  # 0 = not known
     started: float
+    stage: Literal["fetching", "quantizing"] = "fetching"
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from powerd.catalog.spec import Catalog, ModelSpec
@@ -17,6 +18,8 @@ from powerd.fleet.terms import Reason
 from powerd.names import Name
 from powerd.reconcile.compose import NodeDefaults, installed_offer
 from powerd.reconcile.offer import Offer
+from powerd.reconcile.pulls import Pulls, narrated
+from powerd.sources.hub_reference import is_hub
 from powerd.store.manifest import StoredModel
 from powerd.store.store import Store
 
@@ -36,10 +39,18 @@ class Library:
     """The one answer to "what is X?". The Reconciler tells it what is declared; it reads the rest itself."""
 
     def __init__(
-        self, store: Store, fleet: Fleet, node: NodeDefaults, *, hide_unmanaged: bool, default_model: str
+        self,
+        store: Store,
+        fleet: Fleet,
+        node: NodeDefaults,
+        pulls: Pulls,
+        *,
+        hide_unmanaged: bool = False,
+        default_model: str = "",
     ) -> None:
         self._store = store
         self._fleet = fleet
+        self._pulls = pulls
         self._node = node
         self._hide = hide_unmanaged
         self._default = default_model
@@ -169,6 +180,37 @@ class Library:
         await asyncio.to_thread(self._store.copy, offer.stored.name, target)
         await self.refresh()
 
+    async def _pull_undeclared(
+        self, text: str, *, insecure: bool, trusted: bool
+    ) -> AsyncGenerator[dict[str, object], None]:
+        if not is_hub(text):
+            _parse(text)
+        async with aclosing(
+            narrated(lambda tell: self._pulls.pull(text, tell, insecure=insecure, trusted=trusted))
+        ) as statuses:
+            async for status in statuses:
+                if status.get("status") == "success":
+                    await self.refresh()
+                yield status
+
+    async def push(
+        self, text: str, destination: str = "", *, insecure: bool = False, trusted: bool = True
+    ) -> AsyncGenerator[dict[str, object], None]:
+        """Ollama's progress objects of a push to the registry in the model's name, or to `destination`.
+
+        Raises BadRequest, NotFound, and what the push raises.
+        """
+        target = _parse(destination or text)
+        try:
+            stored = self.find(text).stored
+        except NotFound:
+            raise NotFound(f"couldn't retrieve manifest: model '{text}' not found") from None
+        async with aclosing(
+            narrated(lambda tell: self._pulls.push(stored, target, tell, insecure=insecure, trusted=trusted))
+        ) as statuses:
+            async for status in statuses:
+                yield status
+
     def _refuse_declared(self, text: str, verb: str) -> None:
         try:
             declared = self.declared_name(text)
@@ -179,20 +221,22 @@ class Library:
                 f'"{text}" is declared as "{declared}" in models.yaml and cannot be {verb} here; edit the file instead'
             )
 
-    async def pull(self, text: str) -> AsyncGenerator[dict[str, object], None]:
-        """Ollama's progress objects for a model that is declared or installed.
+    async def pull(
+        self, text: str, *, insecure: bool = False, trusted: bool = True
+    ) -> AsyncGenerator[dict[str, object], None]:
+        """Ollama's progress objects of a pull. `trusted`: the caller is on this machine.
 
-        Changes nothing: a declared model's own fetch is followed to its end. Raises NotFound with the text Ollama's
-        clients match when nobody has the name, and whatever made a declared model's fetch fail.
+        For a declared model nothing is changed: its own fetch is followed to its end. Anything else is fetched from the
+        first place that has it. Raises what the fetch raises.
         """
-        name = _parse(text)
-        yield {"status": "pulling manifest"}
-        declared = self.declared_name(text)
-        if declared is not None:
-            async for status in self.follow(declared):
+        declared = None if is_hub(text) else self.declared_name(text)
+        if declared is None:
+            async for status in self._pull_undeclared(text, insecure=insecure, trusted=trusted):
                 yield status
-        elif name.key not in self._installed:
-            raise NotFound("pull model manifest: file does not exist")
+            return
+        yield {"status": "pulling manifest"}
+        async for status in self.follow(declared):
+            yield status
         for layer in self.find(text).stored.layers:
             yield {
                 "status": f"pulling {layer.digest.short}",

@@ -171,7 +171,7 @@ class Reconciler:
             if task is not None and task.cancelling():
                 raise
             return True  # only the fetch was cancelled: the source changed under it
-        except PowerError as error:
+        except (PowerError, act.Refused) as error:
             self._fail(entry, act.trouble_of(error))
         except Exception as error:
             log.exception("reconcile step failed", model=entry.name)
@@ -256,7 +256,7 @@ class Reconciler:
         facts = Facts(
             spec=entry.last,
             trouble=entry.trouble,
-            fetching=(entry.progress.completed, entry.progress.total) if entry.progress else None,
+            fetching=_under_way(entry),
             weights=offer.stored.weights_digest.short if offer else "",
             deployment=offer.deployment if offer else None,
             fits=entry.fits,
@@ -338,6 +338,11 @@ class Reconciler:
                 total, completed = entry.progress.total, entry.progress.completed
                 yield {"status": f"pulling {name}", "digest": name, "total": total, "completed": completed}
             await asyncio.sleep(0.1)
+
+
+def _under_way(entry: Entry) -> tuple[str, int, int] | None:
+    progress = entry.progress
+    return (progress.stage, progress.completed, progress.total) if progress else None
 
 
 def _runs(entry: Entry, key: str) -> bool:

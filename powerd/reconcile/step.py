@@ -13,6 +13,7 @@ import msgspec
 
 from powerd.catalog.spec import ModelSpec
 from powerd.digest import Digest
+from powerd.store.manifest import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class Fetched:
     source: str  # as the spec writes it
     identity: str  # how the source looked then: changes when a local file does
     weights: Digest
+    origin: Digest  # what was fetched: other than `weights` where these were quantized here
+    quantization: str = ""  # what the spec asked for
+    pinned: str = ""  # the digest the spec asked for, which the source answered to
+    inherited: tuple[Layer, ...] = ()  # template, parameters, licence … that came with the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ def _usable(spec: ModelSpec, have: Have) -> Fetched | None:
             fetched is not None
             and fetched.source == spec.source
             and fetched.identity == have.identity
-            and spec.digest in {None, fetched.weights}
+            and fetched.quantization == (spec.quantization or "")
+            and (spec.digest is None or str(spec.digest) in {str(fetched.origin), fetched.pinned})
         ):
             return fetched
     return None
@@ -106,6 +112,7 @@ def recipe(spec: ModelSpec, fetched: Fetched) -> str:
         spec.source,
         fetched.identity,
         fetched.weights.hex,
+        [(layer.media_type, layer.digest.hex) for layer in fetched.inherited],
         spec.system,
         (spec.template.syntax, spec.template.text) if spec.template else None,
         sorted(spec.parameters.items()),

@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -51,6 +50,7 @@ _log = logging.getLogger("powerd.runner")
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = "500"
 _PROGRESS_NS = 100_000_000
+_LIFE_SECONDS = 1.0
 _FLUSH_SECONDS = 2.0
 #: How long a thread may keep the interpreter from the engine.
 _SWITCH_SECONDS = 0.0005
@@ -148,9 +148,8 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
     if isinstance(first, Shutdown):
         return os.EX_OK
     begun = time.monotonic_ns()
-    deployment = first.deployment
     try:
-        model, have = _load(deployment, _progress(reader, outbox))
+        model, have = _load(first.deployment, Loading(reader, outbox))
     except (llama.EngineMissing, llama.EngineFailed) as error:
         if reader.stopping.is_set():
             return os.EX_OK
@@ -161,7 +160,7 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
         outbox.send(LoadFailed(f"{type(error).__name__}: {error}"))
         return os.EX_SOFTWARE
     reader.intake = Intake(model.vocabulary, model.chain, have.context, reader.mail.put, outbox.send, time.monotonic_ns)
-    scheduler: Scheduler[Sequence] = Scheduler(deployment.parallel, BATCH)
+    scheduler: Scheduler[Sequence] = Scheduler(have.sequences, BATCH)
     engine = Engine(model, scheduler, have.cells, reader.mail, outbox, time.monotonic_ns)
     gc.collect()
     gc.freeze()
@@ -175,27 +174,53 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
     return os.EX_OK
 
 
-def _progress(reader: Reader, outbox: Outbox) -> Callable[[float], bool]:
-    """What the load calls with its progress: tells the daemon ten times a second, and stops when it was told to."""
-    told = 0
+class Loading:
+    """Tells the daemon how the load goes, ten times a second at most, and stops the load when it was told to.
 
-    def on_progress(fraction: float) -> bool:
-        nonlocal told
+    Mapped weights are read by the kernel in one silent call, and the rest by the first decode: meanwhile a growing
+    process is the sign of life.
+    """
+
+    def __init__(self, reader: Reader, outbox: Outbox) -> None:
+        self._reader = reader
+        self._outbox = outbox
+        self._told = 0
+        self._fraction = 0.0
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="loading", daemon=True)
+        self._watcher.start()
+
+    def progress(self, fraction: float) -> bool:
+        """Called by the load with 0..1; whether to go on."""
         now = time.monotonic_ns()
-        if now - told >= _PROGRESS_NS or fraction >= 1:
-            told = now
-            outbox.send(Progress(fraction))
-        return not reader.stopping.is_set()
+        self._fraction = fraction
+        if now - self._told >= _PROGRESS_NS or fraction >= 1:
+            self._told = now
+            self._outbox.send(Progress(fraction))
+        return not self._reader.stopping.is_set()
 
-    return on_progress
+    def _watch(self) -> None:
+        size = _resident()
+        while not self._ended.wait(_LIFE_SECONDS):
+            size, before = _resident(), size
+            if size != before:
+                self._outbox.send(Progress(self._fraction))
+
+    def end(self) -> None:
+        """The load is over, one way or the other; nothing is sent after this."""
+        self._ended.set()
+        self._watcher.join()
 
 
-def _load(deployment: Deployment, on_progress: Callable[[float], bool]) -> tuple[llama.Model, ReadBack]:
+def _load(deployment: Deployment, loading: Loading) -> tuple[llama.Model, ReadBack]:
     """The model ready to serve, and what it really has. Raises EngineMissing, EngineFailed."""
-    bindings = llama.Bindings()
     threads = deployment.threads or usable_cores()
-    model = llama.Model(bindings, deployment, threads, on_progress)
-    model.warm_up()
+    try:
+        bindings = llama.Bindings()
+        model = llama.Model(bindings, deployment, threads, loading.progress)
+        model.warm_up()
+    finally:
+        loading.end()
     log = bindings.log
     return model, ReadBack(
         context=min(deployment.context, model.cells // deployment.parallel),

@@ -49,14 +49,18 @@ class Engine:
         """Serve until Shutdown. Whatever else ends it is raised, after every request was told."""
         try:
             while not self._stopping:
-                self._take_mail()
-                if self._scheduler.active:
-                    self._step()
-                self._report()
+                self.turn()
             self._fail_all("runner_died", "the model was unloaded")
         except BaseException as error:
             self._fail_all("runner_died", f"the engine failed: {error}")
             raise
+
+    def turn(self) -> None:
+        """One round: what came in, one step if anything is active, what is to be sent. Waits while there is nothing."""
+        self._take_mail()
+        if self._scheduler.active:
+            self._step()
+        self._report()
 
     def _take_mail(self) -> None:
         """Handle what came in; with nothing to do, wait for it."""

@@ -6,6 +6,7 @@ short requests behind it are not held up; a text that cannot possibly fit is ref
 
 from __future__ import annotations
 
+import logging
 import threading
 from array import array
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from powerd.protocol import Cancel, Failed, Finished, Generate, Part, Sampling
 from powerd.runner.sequence import Sampler, Sequence
 from powerd.runner.vocabulary import Vocabulary
 
+_log = logging.getLogger("powerd.runner")
 #: Bytes of prompt tokenised in the reading thread, some 10 ms of work.
 _SHORT_TEXT = 64 * 1024
 
@@ -69,16 +71,15 @@ class Intake:
             self._answer(Failed(frame.id, "bad_request", reason))
             return
         text = b"".join(parts) if parts else frame.prompt.encode()
-        if len(text) <= _SHORT_TEXT:
-            self._take(frame, text, now)
-            return
         with self._lock:
             duplicate = frame.id in self._in_long
-            self._in_long[frame.id] = False
+            if not duplicate and len(text) > _SHORT_TEXT:
+                self._in_long[frame.id] = False
+                self._long.put((frame, text, now))
         if duplicate:
             self._answer(Failed(frame.id, "bad_request", f"request id {frame.id} is in use"))
-        else:
-            self._long.put((frame, text, now))
+        elif len(text) <= _SHORT_TEXT:
+            self._take(frame, text, now)
 
     def _take_long(self) -> None:
         while True:
@@ -93,6 +94,9 @@ class Intake:
             made = Failed(frame.id, error.code, error.message, error.needed, error.limit, error.limit_source)
         except PowerError as error:
             made = Failed(frame.id, error.code, error.message)
+        except Exception as error:
+            _log.exception("request %s could not be taken in", frame.request_id or frame.id)
+            made = Failed(frame.id, PowerError.code, f"the runner could not take the request in: {error}")
         with self._lock:
             cancelled = self._in_long.pop(frame.id, False)
             if isinstance(made, Sequence) and not cancelled:

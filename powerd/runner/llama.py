@@ -30,6 +30,8 @@ _FATAL = -2
 #: How long a compute thread spins at a barrier before it sleeps, in turns of some 20 ns. OpenMP's own 300,000 outlasts
 #: a time slice: with one other busy process on 2 cores a step took 25 times as long, with this twice as long.
 _SPINS = "2000"
+#: Bytes of tensor rows held at once while quantizing; llama.cpp's own default is 8 GiB.
+_QUANTIZE_BUFFER = 512 << 20
 
 _log = logging.getLogger("powerd.runner.llama")
 
@@ -98,6 +100,18 @@ def _version(package: ModuleType) -> str:
     text = Path(package.__path__[0], "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'__version__ = "([^"]+)"', text)
     return found[1] if found else "unknown"
+
+
+def quantize(bindings: Bindings, source: str, destination: str, file_type: int, threads: int) -> None:
+    """Write the weights of the file `source` to `destination` as `file_type`, a llama_ftype.
+
+    The call can be neither watched nor stopped from inside: the log names each tensor it begins with, and a process
+    that is killed stops (pitfall 23). Raises EngineFailed.
+    """
+    params = bindings.c.llama_model_quantize_default_params()
+    set_fields(params, ftype=file_type, nthread=threads, allow_requantize=False, max_buf_size=_QUANTIZE_BUFFER)
+    if bindings.c.llama_model_quantize(source.encode(), destination.encode(), ctypes.byref(params)):
+        raise EngineFailed(bindings.log.reason(), out_of_memory=bindings.log.out_of_memory)
 
 
 class Chain:

@@ -17,15 +17,23 @@ from typing import Generic, Protocol, TypeVar
 MILLISECOND = 1_000_000
 #: A step with prompts in it aims at this many times the step without.
 _STRETCH = 4.0
-#: Below this a gap is not felt, so short steps may stretch further, up to `_STRETCH_MOST`.
+#: So far it may go while the gap is too short to be felt, and to fill a tile.
 _SMOOTH_NS = 30 * MILLISECOND
-_STRETCH_MOST = 6.0
+_STRETCH_SMOOTH = 6.0
+_STRETCH_TILE = 8.0
 #: The longest step while nobody is generating: a cancelled prompt stops within it.
 _LONGEST_NS = 250 * MILLISECOND
 #: Prompt tokens taken in a step whatever the clock says, and before anything was measured.
 _LEAST_TOKENS = 16
 _FIRST_TOKENS = 32
-_LEARNING_RATE = 0.3
+_LEARNING_RATE = 0.4
+#: From this many tokens in a batch on, llama.cpp's attention on a CPU works in tiles, and a token of a long prompt
+#: costs a fraction of what it does in a smaller batch: 80 were measured to take less time than 60.
+_TILE = 64
+#: The guess at that fraction, as a divisor, until it is measured.
+_TILE_GAIN = 2.0
+#: What a step too small for a tile takes off the estimate for tiles, so that they are tried again.
+_FORGIVENESS = 0.995
 
 
 class Work(Protocol):
@@ -54,15 +62,19 @@ class Pace:
 
     def __init__(self) -> None:
         self._decode: dict[int, float] = {}  # rows -> step without prompts
-        self._token: dict[bool, float] = {}  # beside running sequences? -> one prompt token
+        self._token: dict[tuple[bool, bool], float] = {}  # (beside streams, batch of a tile) -> one prompt token
 
     def observe(self, rows: int, tokens: int, took: int) -> None:
         """A step with `rows` running sequences and `tokens` of prompts took `took` nanoseconds."""
-        if tokens:
-            cost = max(took - self.decode(rows), took / 10) / tokens
-            self._token[bool(rows)] = _blend(self._token.get(bool(rows)), cost)
-        else:
+        if not tokens:
             self._decode[rows] = _blend(self._decode.get(rows), took)
+            return
+        beside, tiled = rows > 0, rows + tokens >= _TILE
+        cost = max(took - self.decode(rows), took / 10, 1) / tokens
+        known = self._token
+        known[beside, tiled] = _blend(known.get((beside, tiled)), cost)
+        if not tiled:
+            known[beside, True] = min(self._cost(beside, True) * _FORGIVENESS, known[beside, False])
 
     def decode(self, rows: int) -> float:
         """What a step of `rows` sequences costs without prompts; 0 while nothing is known."""
@@ -73,16 +85,30 @@ class Pace:
 
     def prompt_tokens(self, rows: int) -> int:
         """How many prompt tokens the next step may take beside `rows` running sequences."""
-        cost = self._token.get(bool(rows), self._token.get(not rows, 0.0))
-        if not cost:
+        if not self._token:
             return _FIRST_TOKENS
-        return max(_LEAST_TOKENS, int(self._spare(rows) / cost))
+        spare, for_tile = self._spare(rows)
+        tile, cost = _TILE - rows, self._cost(rows > 0, True)
+        if tile * cost <= for_tile:
+            return max(tile, int(spare / cost), _LEAST_TOKENS)
+        return max(_LEAST_TOKENS, min(int(spare / self._cost(rows > 0, False)), tile - 1))
 
-    def _spare(self, rows: int) -> float:
+    def _cost(self, beside: bool, tiled: bool) -> float:
+        """The estimate for one prompt token, or a guess from the nearest case that was measured."""
+        known = self._token
+        for company in (beside, not beside):
+            if (company, tiled) in known:
+                return known[company, tiled]
+        other = next(known[company, not tiled] for company in (beside, not beside) if (company, not tiled) in known)
+        return other / _TILE_GAIN if tiled else other * _TILE_GAIN
+
+    def _spare(self, rows: int) -> tuple[float, float]:
+        """The time prompts may take in a step beside `rows` sequences: usually, and to fill a tile."""
         if not rows:
-            return _LONGEST_NS
+            return _LONGEST_NS, _LONGEST_NS
         alone = self.decode(rows)
-        return min(max(_STRETCH * alone, _SMOOTH_NS), _STRETCH_MOST * alone) - alone
+        aim = min(max(_STRETCH * alone, _SMOOTH_NS), _STRETCH_SMOOTH * alone)
+        return aim - alone, (_STRETCH_TILE - 1) * alone
 
 
 def _blend(old: float | None, new: float) -> float:

@@ -48,31 +48,45 @@ class Again:
 Answer = Whole | Rest | Complete | Again
 
 
-def judge(status: int, headers: Mapping[str, str], written: int, total: int | None, now: float) -> Answer:
-    """Judge a final answer to a request for everything after the first `written` bytes of `total`.
+def judge(
+    status: int, headers: Mapping[str, str], at: int, total: int | None, now: float, until: int | None = None
+) -> Answer:
+    """Judge a final answer to a request for the bytes from `at` on, of `total`.
 
-    `now` is seconds since the epoch, for dates in Retry-After. Raises SourceFailed for what no other try will mend.
+    With `until`, those up to it (exclusive) were asked for, by range even from the first byte. `now` is seconds since
+    the epoch, for dates in Retry-After. Raises SourceFailed for what no other try will mend.
     """
-    if status in _RETRIED or status >= 500:
-        return Again(phrase(status), _retry_after(headers.get("retry-after", ""), now) if status == 429 else None)
+    again = busy(status, headers, now)
+    if again is not None:
+        return again
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise SourceFailed(f"unexpected Content-Encoding {encoding[:20]!r}")
+    ranged = at > 0 or until is not None
     if status == 200:
         length, etag = headers.get("content-length", ""), headers.get("etag", "")
         return Whole(int(length) if _LENGTH.fullmatch(length) else None, etag if etag.startswith('"') else "")
-    if status == 206 and written:
-        return _rest(headers.get("content-range", ""), written, total)
-    if status == 416 and written:
-        return Complete() if written == total else Again("the server could not resume", 0.0, from_start=True)
+    if status == 206 and ranged:
+        return _rest(headers.get("content-range", ""), at, total, until)
+    if status == 416 and ranged:
+        return Complete() if at == total else Again("the server could not resume", 0.0, from_start=True)
     raise SourceFailed(phrase(status))
 
 
-def _rest(text: str, written: int, total: int | None) -> Rest | Again:
+def busy(status: int, headers: Mapping[str, str], now: float) -> Again | None:
+    """What a status says that will pass by itself; None for others. `now` is seconds since the epoch."""
+    if status in _RETRIED or status >= 500:
+        return Again(phrase(status), _retry_after(headers.get("retry-after", ""), now) if status == 429 else None)
+    return None
+
+
+def _rest(text: str, at: int, total: int | None, until: int | None) -> Rest | Again:
     match = _CONTENT_RANGE.fullmatch(text)
     said = None if match is None or match[3] == "*" else int(match[3])
-    if match is None or int(match[1]) != written or (said is not None and total is not None and said != total):
+    if match is None or int(match[1]) != at or (said is not None and total is not None and said != total):
         return Again("the server resumed at the wrong place", 0.0, from_start=True)
+    if until is not None and int(match[2]) >= until:
+        return Again("the server sent another range than was asked for", 0.0, from_start=True)
     return Rest(total if said is None else said)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from importlib.resources import files
@@ -11,16 +12,16 @@ from pathlib import Path
 from powerd import __version__
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Cancelled, Conflict, SourceFailed
+from powerd.sources.location import Link
+from powerd.sources.outbound import Outbound
 from powerd.sources.source import Source
-from powerd.sources.transfer import Patience, Transfer
+from powerd.sources.transfer import download
 from powerd.store.files import stamp
 from powerd.store.gguf import GgufError, read_header
-from powerd.store.ingest import Ingest
 from powerd.store.store import Store
 
 OnProgress = Callable[[int, int], None]
 
-_PATIENT = Patience()
 _BUILTIN = {"demo": "tiny-chat-q8_0.gguf"}
 
 
@@ -30,7 +31,7 @@ async def fetch(
     *,
     expect: Digest | None = None,
     on_progress: OnProgress = lambda _completed, _total: None,
-    patience: Patience = _PATIENT,
+    outbound: Outbound | None = None,
 ) -> Digest:
     """Bring the weights of `source` into the store and return their digest; with `expect`, only those bytes.
 
@@ -44,8 +45,8 @@ async def fetch(
         on_progress(size, size)
         return expect
     if source.kind == "url":
-        transfer = Transfer(source.url, store, expect, on_progress, patience)
-        return await transfer.run(lambda ingest: _check(ingest, source))
+        async with contextlib.nullcontext(outbound) if outbound is not None else Outbound() as way_out:
+            return await _download(source, store, expect, on_progress, way_out)
     return await _take(source, store, expect, on_progress)
 
 
@@ -56,7 +57,7 @@ def identity(source: Source) -> str:
     """
     if source.kind not in {"file", "builtin"}:
         return ""
-    path = _path(source)
+    path = path_of(source)
     try:
         now = stamp(path)
     except OSError as error:
@@ -69,7 +70,8 @@ def identity(source: Source) -> str:
     return "{}-{}-{}".format(*now)
 
 
-def _path(source: Source) -> Path:
+def path_of(source: Source) -> Path:
+    """The local file of a file or builtin source."""
     if source.kind == "builtin":
         return Path(str(files("powerd.demo").joinpath(_BUILTIN[source.name])))
     assert source.path is not None
@@ -77,7 +79,7 @@ def _path(source: Source) -> Path:
 
 
 async def _take(source: Source, store: Store, expect: Digest | None, on_progress: OnProgress) -> Digest:
-    path = _path(source)
+    path = path_of(source)
     await asyncio.to_thread(_check_file, path, source)
     loop = asyncio.get_running_loop()
     stop = threading.Event()
@@ -99,8 +101,18 @@ async def _take(source: Source, store: Store, expect: Digest | None, on_progress
         raise SourceFailed(f"{source.text}: {error.message}") from None
 
 
-async def _check(ingest: Ingest, source: Source) -> None:
-    await asyncio.to_thread(_check_file, ingest.path, source)
+async def _download(
+    source: Source, store: Store, expect: Digest | None, on_progress: OnProgress, outbound: Outbound
+) -> Digest:
+    return await download(
+        store,
+        outbound,
+        Link(outbound, source.url),
+        digest=expect,
+        on_progress=on_progress,
+        check=lambda path: _check_file(path, source),
+        gguf=True,
+    )
 
 
 def _check_file(path: Path, source: Source) -> None:

@@ -14,12 +14,10 @@ from powerd.names import Name
 Kind = Literal["builtin", "file", "url", "registry", "huggingface", "modelfile"]
 
 _HUB_HOSTS = {"hf.co", "huggingface.co", "www.huggingface.co"}
-_INSTEAD = "use a file path, an https:// URL or builtin:demo"
+_INSTEAD = "use a model's name, hf.co/ORG/REPO, a file path, an https:// URL or builtin:demo"
 _WHY_NOT: dict[Kind, str] = {
-    "registry": f"pulling from registries is not available yet; {_INSTEAD}",
-    "huggingface": "pulling Hugging Face repositories is not available yet; use the https://…/resolve/… link of one "
-    "GGUF file, a file path or builtin:demo",
-    "modelfile": f"building from a Modelfile is not available yet; {_INSTEAD}",
+    "modelfile": "building from a Modelfile is not available yet in models.yaml; name its FROM as the source and write "
+    "its other lines as fields, or run powerctl create",
 }
 _MAX_TEXT = 8192
 _FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/[^/?#][^?#]*)", re.IGNORECASE)
@@ -38,13 +36,14 @@ class Source:
     @property
     def supported(self) -> bool:
         """Whether this version can fetch from it."""
-        return self.kind not in _WHY_NOT
+        return not self.why_not
 
     @property
     def why_not(self) -> str:
         """What to do instead, when it is not supported."""
-        hint = "to name a file begin with / or ./; " if self.text.lower().endswith(".gguf") else ""
-        return (hint if self.kind == "registry" else "") + _WHY_NOT.get(self.kind, "")
+        if self.kind == "registry" and self.text.lower().endswith(".gguf"):
+            return "this reads as a model's name in a registry; to name a file begin with / or ./"
+        return _WHY_NOT.get(self.kind, "")
 
 
 def parse(text: str, directory: Path) -> Source:

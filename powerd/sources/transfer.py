@@ -1,269 +1,370 @@
-"""The one mover of bytes over HTTP: streamed into an ingest, resumed when cut, and never taken for what it is not."""
+"""The one mover of bytes over HTTP: in parts where the server can, resumed when cut, over restarts too, and verified.
+
+A blob whose digest is known leaves what came of it in the store when it fails or is stopped, and goes on from there the
+next time. Every byte is hashed off the loop as the file grows without a gap, and nothing is visible before the digest
+is right.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import socket
-import ssl
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from urllib.parse import urljoin
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
 from powerd.digest import Digest
-from powerd.errors import BadRequest, NoSpace, SourceFailed
+from powerd.errors import NoSpace, SourceFailed
 from powerd.quantities import show_bytes
-from powerd.sources.answer import Again, Complete, Rest, Whole, judge
-from powerd.sources.peers import check_address, check_host
-from powerd.sources.source import check_url, show_url
+from powerd.sources.answer import Again, Answer, Complete, Rest, Whole, judge
+from powerd.sources.broken import Interrupted
+from powerd.sources.location import Location
+from powerd.sources.outbound import Outbound
+from powerd.sources.parts import Part, cut, part_size
+from powerd.sources.source import show_url
 from powerd.store.blobs import MARGIN
 from powerd.store.gguf_types import MAGIC
-from powerd.store.ingest import Ingest
 from powerd.store.looks import ENOUGH, looks_like
+from powerd.store.partial import Partial
 from powerd.store.store import Store
 
 OnProgress = Callable[[int, int], None]
+Check = Callable[[Path], None]
 
 _BUFFER = 1 << 20
-_REDIRECTS = {301, 302, 303, 307, 308}
-_MAX_REDIRECTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a transfer waits, in seconds, and how often it tries again."""
-
-    tries: int = 6  # in a row that got no MiB further than any before
-    connect: float = 15.0
-    stall: float = 30.0  # without a single byte
-    pause: float = 0.5  # before the second try; doubled for each further one
-    longest_pause: float = 30.0
+def _unheard(_completed: int, _total: int) -> None:
+    pass
 
 
-class _AgainLater(Exception):
-    """This attempt failed in a way that another may not."""
+async def download(
+    store: Store,
+    outbound: Outbound,
+    location: Location,
+    *,
+    digest: Digest | None = None,
+    size: int | None = None,
+    on_progress: OnProgress = _unheard,
+    check: Check | None = None,
+    gguf: bool = False,
+) -> Digest:
+    """Bring a file into the store and return its digest; with `digest` or `size`, only if it is that one.
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+    `on_progress` hears (bytes here, bytes in all or 0) on the event loop. `check` is given the finished file, in a
+    thread, before it becomes a blob, and raises to refuse it. `gguf`: what does not begin as GGUF is refused at once.
+    Whoever wants the same digest at the same time shares one download, which is cancelled when the last one is.
+    Raises SourceFailed, Forbidden, NoSpace, StoreFailed.
+    """
+
+    async def run(tell: OnProgress) -> Digest:
+        return await _Download(store, outbound, location, digest, size, tell, gguf=gguf).run(check)
+
+    if digest is None:
+        return await run(on_progress)
+    return await outbound.sharing.join((store.root, digest), run, on_progress)
 
 
-class Transfer:
-    """One download of one URL into the store."""
+class _Download:
+    """One file on its way. A few workers take parts from a queue; one task hashes what has no gap before it."""
 
     def __init__(
-        self, url: str, store: Store, expect: Digest | None, on_progress: OnProgress, patience: Patience
+        self,
+        store: Store,
+        outbound: Outbound,
+        location: Location,
+        digest: Digest | None,
+        size: int | None,
+        on_progress: OnProgress,
+        *,
+        gguf: bool,
     ) -> None:
-        self._url = url
-        self._shown = show_url(url)
         self._store = store
-        self._expect = expect
+        self._outbound = outbound
+        self._location = location
+        self._digest = digest
+        self._declared = size
         self._on_progress = on_progress
-        self._patience = patience
-        self._ingest: Ingest | None = None
-        self._total: int | None = None
-        self._validator = ""  # a strong ETag: the rest must come from the same file
+        self._gguf = gguf
+        self._patience = outbound.patience
+        self._partial: Partial | None = None
+        self._total = size
+        self._validator = ""  # a strong ETag: every part must come from the same file
         self._checked = 0  # bytes at the last look at the free space
+        self._queue: deque[Part] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._in_parts = True  # until the server shows that it cannot
+        self._wrong = False
+        self._fetched = False
+        self._grown = asyncio.Event()
 
-    async def run(self, verify: Callable[[Ingest], Awaitable[None]]) -> Digest:
-        """Fetch, let `verify` raise if the bytes are not what is wanted, and commit.
-
-        Raises SourceFailed, NoSpace, StoreFailed; cancelled or failed, it leaves nothing in the store.
-        """
+    async def run(self, check: Check | None) -> Digest:
+        """Fetch, check, commit. Failed or cancelled, only what a known digest can be resumed with stays behind."""
         try:
-            async with await asyncio.to_thread(self._client) as client:
-                ingest = await self._fetch_right(client)
-            await verify(ingest)
-            return await asyncio.to_thread(ingest.commit)
+            partial = await self._fetch_right()
+            if check is not None:
+                self._wrong = True
+                await asyncio.to_thread(check, partial.data)
+                self._wrong = False
+            return await asyncio.to_thread(partial.commit)
         finally:
-            if self._ingest is not None:
-                await asyncio.shield(asyncio.to_thread(self._ingest.abort))
+            if self._partial is not None:
+                end = self._partial.discard if self._wrong else self._partial.close
+                await asyncio.shield(asyncio.to_thread(end))
 
-    def _client(self) -> httpx.AsyncClient:
-        """Made in a thread: reading the certificates, and the first client's imports, take about 0.1 s."""
-        timeout = httpx.Timeout(self._patience.stall, connect=self._patience.connect)
-        headers = {"Accept-Encoding": "identity", "User-Agent": "powerd"}
-        return httpx.AsyncClient(verify=httpx.create_ssl_context(), timeout=timeout, headers=headers)
-
-    async def _fetch_right(self, client: httpx.AsyncClient) -> Ingest:
+    async def _fetch_right(self) -> Partial:
         """All bytes, with the expected digest; wrong ones are fetched once more from the start."""
+        partial = await self._begin()
         for _ in range(2):
-            ingest = await self._fetch_whole(client)
-            got = ingest.digest
-            if self._expect is None or got == self._expect:
-                return ingest
+            self._queue.extend(self._planned(partial))
+            await self._fetch_all()
+            got = partial.digest
+            if self._digest is None or got == self._digest:
+                return partial
             await self._restart()
-        raise SourceFailed(f'{self._shown}: digest mismatch, expected "{self._expect}", got "{got}"')
+        self._wrong = True
+        raise SourceFailed(f'{self._location.shown}: digest mismatch, expected "{self._digest}", got "{got}"')
 
-    async def _fetch_whole(self, client: httpx.AsyncClient) -> Ingest:
-        failures = furthest = 0
-        while True:
-            try:
-                return await self._attempt(client)
-            except _AgainLater as again:
-                failures += 1
-                if self._written - furthest >= _BUFFER:
-                    failures, furthest = 1, self._written
-                if failures >= self._patience.tries:
-                    raise SourceFailed(f"{self._shown}: {again}; gave up after {failures} tries") from None
-                await asyncio.sleep(self._pause(failures) if again.wait is None else again.wait)
+    async def _begin(self) -> Partial:
+        """The partial, ours to close even if we are cancelled while the thread makes it."""
+        making = asyncio.ensure_future(asyncio.to_thread(self._store.partial, self._digest, self._declared))
+        try:
+            self._partial = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            self._partial = await making
+            raise
+        self._total = self._partial.size
+        return self._partial
 
-    def _pause(self, failures: int) -> float:
-        doublings: int = 2 ** (failures - 1)
-        return min(self._patience.longest_pause, self._patience.pause * doublings) * random.uniform(0.5, 1.5)
-
-    @property
-    def _written(self) -> int:
-        return self._ingest.written if self._ingest is not None else 0
+    def _planned(self, partial: Partial) -> list[Part]:
+        """What to fetch: the gaps of a file whose size is known, cut to parts, else all of it in one."""
+        if self._total is None:
+            return [Part(0, None)]
+        gaps = partial.missing(self._total)
+        if self._digest is None or not self._in_parts:
+            return [Part(start, end) for start, end in gaps]
+        return cut(gaps, part_size(self._total))
 
     async def _restart(self) -> None:
-        self._checked, self._total, self._validator = 0, None, ""
-        if self._ingest is not None:
-            ingest, self._ingest = self._ingest, None
-            await asyncio.to_thread(ingest.abort)
+        assert self._partial is not None
+        self._checked, self._validator, self._total = 0, "", self._declared
+        await asyncio.to_thread(self._partial.restart)
+        if self._declared is None:
+            self._partial.size = None
 
-    # ------------------------------------------------------------ one attempt
+    # ------------------------------------------------------------ workers
 
-    async def _attempt(self, client: httpx.AsyncClient) -> Ingest:
+    async def _fetch_all(self) -> None:
+        """Until the queue is empty and everything is hashed. The first failure ends it."""
+        self._fetched = False
         try:
-            response = await self._ask(client)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hash())
+                try:
+                    async with asyncio.TaskGroup() as self._group:
+                        self._hire()
+                finally:
+                    self._fetched = True
+                    self._grown.set()
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+
+    def _hire(self) -> None:
+        """As many workers as there are parts waiting, up to the limit."""
+        while len(self._workers) < min(self._outbound.config.parts, len(self._workers) + len(self._queue)):
+            worker = self._group.create_task(self._work(self._queue.popleft()))
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self, part: Part) -> None:
+        await self._fetch(part)
+        while self._queue:
+            await self._fetch(self._queue.popleft())
+
+    async def _dismiss_others(self) -> None:
+        """One worker goes on alone."""
+        self._queue.clear()
+        others = self._workers - {asyncio.current_task()}
+        for other in others:
+            other.cancel()
+        if others:
+            await asyncio.wait(others)
+
+    async def _hash(self) -> None:
+        assert self._partial is not None
+        while True:
+            last = self._fetched
+            self._grown.clear()
+            while await asyncio.to_thread(self._partial.hash_more):
+                pass
+            if last:
+                return
+            await self._grown.wait()
+
+    # ------------------------------------------------------------ one part
+
+    async def _fetch(self, part: Part) -> None:
+        """Ask until the part is here. A stall takes none of the tries, unless nothing at all comes any more."""
+        failures = stalls = 0
+        furthest = part.at
+        while not part.done:
+            before = part.at
             try:
-                return await self._receive(response)
-            finally:
-                await response.aclose()
-        except httpx.TransportError as error:
-            raise self._trouble(error) from None
+                await self._attempt(part)
+            except Interrupted as again:
+                if part.at != before:
+                    stalls = 0
+                if part.at - furthest >= _BUFFER:
+                    failures, furthest = 0, part.at
+                stalls, failures = (stalls + 1, failures) if again.stalled else (stalls, failures + 1)
+                if max(failures, stalls) >= self._patience.tries:
+                    gave_up = f"gave up after {max(failures, stalls)} tries"
+                    raise SourceFailed(f"{self._location.shown}: {again}; {gave_up}") from None
+                if not again.stalled:
+                    await asyncio.sleep(self._patience.wait(failures) if again.wait is None else again.wait)
 
-    def _trouble(self, error: httpx.TransportError) -> Exception:
-        """What a broken connection means: most are worth another try, a wrong name or certificate is not."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return SourceFailed(f"{self._shown}: the server's certificate is not trusted: {cause.verify_message}")
-            if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
-                return SourceFailed(f"{self._shown}: there is no such host")
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(error, httpx.ConnectTimeout):
-            return _AgainLater(f"no connection within {self._patience.connect:g} s")
-        if isinstance(error, httpx.TimeoutException):
-            return _AgainLater(f"no bytes for {self._patience.stall:g} s")
-        return _AgainLater(str(error) or type(error).__name__)
+    async def _attempt(self, part: Part) -> None:
+        async with self._location.open(part.headers(self._total, self._validator)) as response:
+            answer = self._judge(response, part)
+            match answer:
+                case Again(reason, wait, from_start):
+                    if from_start:
+                        await self._alone(part)
+                    raise Interrupted(reason, wait)
+                case Whole(total, validator):
+                    await self._take_whole(part, total, validator, response)
+                case Rest(total):
+                    await self._learn(total)
+            self._tell()
+            if isinstance(answer, Complete):
+                part.end = part.at
+                return
+            await self._read_body(response, part)
+        if part.end is not None and part.at < part.end:
+            raise Interrupted(f"the answer ended after {part.at} of {self._total or part.end} bytes")
+        part.end = part.at
 
-    async def _ask(self, client: httpx.AsyncClient) -> httpx.Response:
-        """The answer to a request for what is missing, redirects followed and every hop checked."""
-        url = self._url
-        for _ in range(_MAX_REDIRECTS + 1):
-            target = _parsed(url)
-            await check_host(target.host, target.port or (443 if target.scheme == "https" else 80), show_url(url))
-            response = await client.send(client.build_request("GET", url, headers=self._range()), stream=True)
-            try:
-                peer = response.extensions["network_stream"].get_extra_info("server_addr")
-                check_address(str(peer[0]) if peer else "", show_url(url))
-                if response.status_code not in _REDIRECTS:
-                    return response
-                url = self._next_hop(url, response)
-            except BaseException:
-                await response.aclose()
-                raise
-            await response.aclose()
-        raise SourceFailed(f"{self._shown}: more than {_MAX_REDIRECTS} redirects")
-
-    def _range(self) -> dict[str, str]:
-        if not self._written:
-            return {}
-        return {"Range": f"bytes={self._written}-"} | ({"If-Range": self._validator} if self._validator else {})
-
-    def _next_hop(self, url: str, response: httpx.Response) -> str:
-        location = response.headers.get("location")
-        if not location:
-            raise SourceFailed(f"{show_url(url)}: a redirect without a Location")
+    def _judge(self, response: httpx.Response, part: Part) -> Answer:
+        until = part.end if part.ranged(self._total) else None
         try:
-            following: str = urljoin(url, location)
-            check_url(following)
-        except (BadRequest, ValueError) as error:
-            raise SourceFailed(f"{show_url(url)}: a redirect to something that is not fetched: {error}") from None
-        if url.lower().startswith("https:") and not following.lower().startswith("https:"):
-            raise SourceFailed(f"{show_url(url)}: a redirect from https to http is not followed")
-        return following
-
-    # ------------------------------------------------------------ the answer
-
-    async def _receive(self, response: httpx.Response) -> Ingest:
-        answer = self._judge(response)
-        match answer:
-            case Again(reason, wait, from_start):
-                if from_start:
-                    await self._restart()
-                raise _AgainLater(reason, wait)
-            case Whole(total, validator):
-                await self._restart()
-                self._total, self._validator = total, validator
-            case Rest(total):
-                self._total = total
-        ingest = self._ingest or await self._begin()
-        self._on_progress(ingest.written, self._total or 0)
-        if not isinstance(answer, Complete):
-            await self._read_body(response, ingest)
-        if self._total is not None and ingest.written < self._total:
-            raise _AgainLater(f"the answer ended after {ingest.written} of {self._total} bytes")
-        return ingest
-
-    def _judge(self, response: httpx.Response) -> Again | Complete | Rest | Whole:
-        try:
-            return judge(response.status_code, response.headers, self._written, self._total, time.time())
+            return judge(response.status_code, response.headers, part.at, self._total, time.time(), until)
         except SourceFailed as error:
             raise SourceFailed(f"{show_url(str(response.url))}: {error.message}") from None
 
-    async def _begin(self) -> Ingest:
-        """A new ingest, ours to abort even if we are cancelled while the thread makes it."""
-        making = asyncio.ensure_future(asyncio.to_thread(self._store.ingest, self._expect, self._total))
+    async def _alone(self, part: Part) -> None:
+        """This server cannot be asked for ranges: one worker reads everything from the start."""
+        self._in_parts = False
+        await self._dismiss_others()
+        await self._restart()
+        part.at, part.end = 0, self._total
+
+    async def _take_whole(self, part: Part, total: int | None, validator: str, response: httpx.Response) -> None:
+        """The body is the file from its first byte, asked for or not."""
+        assert self._partial is not None
+        if self._declared is not None and total is not None and total != self._declared:
+            raise SourceFailed(
+                f"{self._location.shown}: holds {total} bytes and not the {self._declared} that were declared"
+            )
+        if self._partial.written or part.ranged(self._total):
+            await self._alone(part)
+        self._validator = validator
+        await self._learn(total)
+        part.end = self._total
+        if self._total is not None and response.headers.get("accept-ranges", "").lower() == "bytes":
+            self._split(part, self._total)
+
+    def _split(self, part: Part, total: int) -> None:
+        """Let others fetch the rest of a large file, if it is sure to be the same file."""
+        size = part_size(total)
+        if self._in_parts and total >= 2 * size and (self._digest is not None or self._validator):
+            part.end = size
+            self._queue.extend(cut([(size, total)], size))
+            self._hire()
+
+    async def _learn(self, total: int | None) -> None:
+        assert self._partial is not None
+        if total is not None and self._total is None:
+            await asyncio.to_thread(self._partial.expect, total)
+            self._total = total
+
+    def _tell(self) -> None:
+        assert self._partial is not None
+        self._on_progress(self._partial.written, self._total or 0)
+
+    # ------------------------------------------------------------ its bytes
+
+    async def _read_body(self, response: httpx.Response, part: Part) -> None:
+        taken = _Taken()
         try:
-            self._ingest = await asyncio.shield(making)
-        except asyncio.CancelledError:
-            self._ingest = await making
+            async for chunk in self._outbound.body(response):
+                taken.add(chunk)
+                if part.at == 0 and taken.size - len(chunk) < ENOUGH <= taken.size:
+                    self._check_magic(taken)
+                if taken.size >= _BUFFER and await self._flush(taken, part):
+                    return
+        except Interrupted:
+            if part.at or taken.size >= ENOUGH:
+                await self._flush(taken, part)
             raise
-        return self._ingest
+        if part.at == 0 and taken.size < ENOUGH:
+            self._check_magic(taken)
+        await self._flush(taken, part)
 
-    async def _read_body(self, response: httpx.Response, ingest: Ingest) -> None:
-        buffer = bytearray()
-        try:
-            async for chunk in response.aiter_raw():
-                buffer += chunk
-                if not ingest.written and len(buffer) - len(chunk) < ENOUGH <= len(buffer):
-                    self._check_magic(buffer)
-                if len(buffer) >= _BUFFER:
-                    await self._flush(ingest, buffer)
-        except httpx.TransportError:
-            if ingest.written or len(buffer) >= ENOUGH:
-                await self._flush(ingest, buffer)
-            raise
-        if not ingest.written:
-            self._check_magic(buffer)
-        await self._flush(ingest, buffer)
+    def _check_magic(self, taken: _Taken) -> None:
+        head = b"".join(taken.chunks)[:ENOUGH]
+        if self._gguf and not head.startswith(MAGIC):
+            raise SourceFailed(f"{self._location.shown}: not a GGUF file (looks like {looks_like(head)})")
 
-    def _check_magic(self, head: bytearray) -> None:
-        if not head.startswith(MAGIC):
-            raise SourceFailed(f"{self._shown}: not a GGUF file (looks like {looks_like(bytes(head[:ENOUGH]))})")
+    async def _flush(self, taken: _Taken, part: Part) -> bool:
+        """Write what came; says whether the part is complete before the file is."""
+        assert self._partial is not None
+        if self._total is not None and part.at + taken.size > self._total:
+            raise SourceFailed(f"{self._location.shown}: longer than the declared {self._total} bytes")
+        room = taken.size if part.end is None else min(taken.size, part.end - part.at)
+        if room:
+            await asyncio.to_thread(_write, self._partial, part.at, taken.chunks, room)
+            part.at += room
+            self._grown.set()
+        taken.clear()
+        await self._look_for_room()
+        self._tell()
+        return part.end is not None and part.at >= part.end and part.end != self._total
 
-    async def _flush(self, ingest: Ingest, buffer: bytearray) -> None:
-        data = bytes(buffer)
-        buffer.clear()
-        if self._total is not None and ingest.written + len(data) > self._total:
-            raise SourceFailed(f"{self._shown}: longer than the declared {self._total} bytes")
-        await asyncio.to_thread(ingest.write, data)
-        if self._total is None and ingest.written - self._checked >= MARGIN:
-            self._checked = ingest.written
-            free = await asyncio.to_thread(self._store.free)
-            if free < 2 * MARGIN:
-                raise NoSpace(f"{self._shown} does not say how long it is, and only {show_bytes(free)} are free")
-        self._on_progress(ingest.written, self._total or 0)
+    async def _look_for_room(self) -> None:
+        """A body of unknown length must not fill the disk."""
+        assert self._partial is not None
+        if self._total is not None or self._partial.written - self._checked < MARGIN:
+            return
+        self._checked = self._partial.written
+        free = await asyncio.to_thread(self._store.free)
+        if free < 2 * MARGIN:
+            raise NoSpace(f"{self._location.shown} does not say how long it is, and only {show_bytes(free)} are free")
 
 
-def _parsed(url: str) -> httpx.URL:
-    try:
-        return httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise SourceFailed(f"{show_url(url)}: {error}") from None
+class _Taken:
+    """Bytes of a part that are not written yet, in the pieces they came in: they are joined off the loop."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.size = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Take one more piece."""
+        self.chunks.append(chunk)
+        self.size += len(chunk)
+
+    def clear(self) -> None:
+        """They are written."""
+        self.chunks, self.size = [], 0
+
+
+def _write(partial: Partial, offset: int, chunks: list[bytes], count: int) -> None:
+    partial.write(offset, memoryview(b"".join(chunks))[:count])
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that ended it; those it caused in others came later, or are cancellations."""
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

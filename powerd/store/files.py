@@ -12,6 +12,7 @@ from pathlib import Path
 
 from powerd.errors import BadRequest, NoSpace, PowerError, StoreFailed
 from powerd.quantities import show_bytes
+from powerd.store.failpoints import reach
 
 DIRECTORY_MODE = 0o750
 MANIFEST_MODE = 0o640
@@ -84,6 +85,18 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def remove_empty(directory: Path, up_to: Path) -> None:
+    """Remove a directory and those above it as far as they are empty, `up_to` excepted, durably."""
+    while directory != up_to:
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+        with contextlib.suppress(OSError):
+            sync_directory(directory.parent)
+        directory = directory.parent
+
+
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write every byte."""
     rest = memoryview(data)
@@ -93,19 +106,25 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 def replace_file(temporary: Path, path: Path, data: bytes, mode: int) -> None:
     """Put `data` at `path` in one step by way of `temporary` on the same file system, durably."""
+    reach("replace.before_create")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
             os.fchmod(fd, mode)
+            reach("replace.before_write")
             write_all(fd, data)
+            reach("replace.before_sync")
             sync_file(fd)
         finally:
             os.close(fd)
+        reach("replace.before_rename")
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    reach("replace.after_rename")
     sync_directory(path.parent)
+    reach("replace.after_directory_sync")
 
 
 def available(path: Path) -> int:

@@ -18,10 +18,10 @@ from powerd.store.gguf_checks import (
     check_vocabulary,
     is_recurrent,
 )
-from powerd.store.gguf_parse import decode, parse
+from powerd.store.gguf_parse import Parsed, decode, parse, parse_with
 from powerd.store.gguf_types import FILE_TYPE_GUESSED, FILE_TYPES, Array, GgufError, Tensor, Value
 
-__all__ = ["Array", "GgufError", "Header", "Tensor", "read_array", "read_header"]
+__all__ = ["Array", "GgufError", "Header", "Tensor", "TooShort", "parse_prefix", "read_array", "read_header"]
 
 #: Pre-tokenizers for which llama.cpp adds a bos token unless the file says otherwise (llama-vocab.cpp).
 _BOS_BY_PRETOKENIZER = {
@@ -37,6 +37,14 @@ _BOS_BY_PRETOKENIZER = {
     "pixtral",
     "tekken",
 }
+
+
+class TooShort(GgufError):
+    """The beginning of a file ends before its header does; `wanted` bytes of it may do."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__(f"truncated GGUF: about {wanted} bytes of it are needed")
+        self.wanted = wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +216,29 @@ def read_header(path: Path, *, follow: bool = True) -> Header:
     regular file that can be read.
     """
     with regular(path, follow=follow) as (fd, status):
-        parsed = parse(fd, status.st_size)
+        return _checked(parse(fd, status.st_size), status.st_size)
+
+
+def parse_prefix(data: bytes, size: int) -> Header:
+    """Check the header of a GGUF file of `size` bytes that begins with `data`.
+
+    Raises TooShort when `data` ends before the header does, GgufError for anything that is no sound GGUF file.
+    """
+
+    def read(count: int, offset: int) -> bytes:
+        if offset >= len(data):
+            raise TooShort(offset + count)
+        return data[offset : offset + count]
+
+    return _checked(parse_with(read, size), size)
+
+
+def _checked(parsed: Parsed, size: int) -> Header:
     architecture = check_architecture(parsed.metadata)
     check_hyperparameters(parsed.metadata, architecture)
     vocabulary = check_vocabulary(parsed.metadata, parsed.data)
     metadata = MappingProxyType(parsed.metadata)
-    return Header(parsed.version, metadata, parsed.tensors, status.st_size, parsed.data_offset, vocabulary)
+    return Header(parsed.version, metadata, parsed.tensors, size, parsed.data_offset, vocabulary)
 
 
 def read_array(path: Path, array: Array) -> tuple[int | float | bool | str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from powerd.store import gguf_types as t
@@ -17,6 +18,8 @@ from powerd.store.looks import ENOUGH, looks_like
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _FIRST_READ = 256 << 10
+
+Read = Callable[[int, int], bytes]
 
 
 @dataclass(slots=True)
@@ -31,10 +34,10 @@ class Parsed:
 
 
 class _Cursor:
-    """Reads forward through the metadata of an open file, fetching as far as is asked for."""
+    """Reads forward through the metadata of a file, fetching as far as is asked for."""
 
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
+    def __init__(self, read: Read, size: int) -> None:
+        self._read = read
         self._size = size
         self.data = bytearray()
         self.position = 0
@@ -48,7 +51,7 @@ class _Cursor:
             raise GgufError(f"{what} at byte {start} passes the limit of {t.MAX_METADATA} bytes of metadata")
         while len(self.data) < end:
             wanted = min(max(end - len(self.data), len(self.data), _FIRST_READ), self._size - len(self.data))
-            chunk = os.pread(self._fd, wanted, len(self.data))
+            chunk = self._read(wanted, len(self.data))
             if not chunk:
                 raise GgufError(f"truncated GGUF at byte {len(self.data)}: the file shrank while it was read")
             self.data += chunk
@@ -106,7 +109,12 @@ class _Cursor:
 
 def parse(fd: int, size: int) -> Parsed:
     """Read header, metadata and tensor table of the open file `fd` of `size` bytes. Raises GgufError, OSError."""
-    cursor = _Cursor(fd, size)
+    return parse_with(lambda count, offset: os.pread(fd, count, offset), size)
+
+
+def parse_with(read: Read, size: int) -> Parsed:
+    """As parse(), of a file of `size` bytes that `read` reads: up to so many bytes from an offset, none at its end."""
+    cursor = _Cursor(read, size)
     version = _version(cursor, size)
     tensor_count = cursor.count(t.MAX_TENSORS, "the number of tensors")
     pair_count = cursor.count(t.MAX_PAIRS, "the number of metadata keys")

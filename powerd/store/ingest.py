@@ -16,6 +16,7 @@ from types import TracebackType
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest
+from powerd.store.failpoints import reach
 from powerd.store.files import BLOB_MODE, naming, regular, sync_directory, sync_file, write_all
 
 CHUNK = 4 << 20
@@ -40,8 +41,12 @@ class Ingest:
         self._hash = hashlib.sha256()
         self._lock = threading.Lock()
         self._link = False
-        self.on_end: Callable[[Digest | None], None] = lambda _: None
+        #: Called before the blob becomes visible.
+        self.on_publish: Callable[[Digest], None] = lambda _: None
+        #: Called once, with the digest that was committed, if any, and the file's last status.
+        self.on_end: Callable[[Digest | None, os.stat_result], None] = lambda _digest, _status: None
         with naming(self.path, "starting to write", size or 0):
+            reach("ingest.before_create")
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     @property
@@ -60,7 +65,10 @@ class Ingest:
             if self.size is not None and self.written + len(data) > self.size:
                 raise BadRequest(f"longer than the declared {self.size} bytes")
             with naming(self.path, "writing", self.remaining or len(data)):
+                reach("ingest.before_write")
+                os.lseek(self._open_fd(), self.written, os.SEEK_SET)  # over what a write that failed has left
                 write_all(self._open_fd(), data)
+                reach("ingest.after_write")
             self._hash.update(data)
             self.written += len(data)
 
@@ -79,7 +87,8 @@ class Ingest:
         file of ours that nobody may write: else an edit there would change a blob under its digest. Returns whether
         the bytes are shared; they still have to be read back.
         """
-        with self._lock:
+        with self._lock, naming(self.path, "sharing"):
+            reach("ingest.before_share")
             return self._clone(source) or self._hard_link(source, path)
 
     def _clone(self, source: int) -> bool:
@@ -138,6 +147,9 @@ class Ingest:
         return digest
 
     def _check(self, digest: Digest) -> None:
+        with naming(self.path, "reading"):
+            if os.fstat(self._open_fd()).st_size != self.written:
+                raise OSError(errno.EIO, "holds other bytes than were written to it", str(self.path))
         if self.size is not None and self.written != self.size:
             raise BadRequest(f"size mismatch, expected {self.size} bytes, got {self.written}")
         if self._promised is not None and digest != self._promised:
@@ -146,9 +158,14 @@ class Ingest:
     def _publish(self, digest: Digest) -> None:
         if not self._link:  # the mode of a linked file is its owner's
             os.fchmod(self._open_fd(), BLOB_MODE)
+        reach("commit.before_sync")
         sync_file(self._open_fd())
+        self.on_publish(digest)
+        reach("commit.before_rename")
         self.path.rename(self._blobs / digest.blob_name)
+        reach("commit.after_rename")
         sync_directory(self._blobs)
+        reach("commit.after_directory_sync")
 
     def abort(self) -> None:
         """Remove every trace; harmless after the ingest has ended."""
@@ -168,9 +185,10 @@ class Ingest:
         return self._fd
 
     def _close(self, digest: Digest | None) -> None:
+        status = os.fstat(self._fd)
         os.close(self._fd)
         self._fd = -1
-        self.on_end(digest)
+        self.on_end(digest, status)
 
     def __enter__(self) -> Ingest:
         return self

@@ -43,6 +43,17 @@ class Shelf:
             if entry.is_file(follow_symlinks=not self.own):
                 yield digest, entry.stat(follow_symlinks=not self.own).st_size
 
+    def strays(self) -> Iterator[Path]:
+        """What lies below `blobs/` and is no blob."""
+        for entry in _entries(self.blobs):
+            try:
+                Digest.parse(entry.name)
+            except ValueError:
+                yield Path(entry.path)
+                continue
+            if not entry.is_file(follow_symlinks=not self.own):
+                yield Path(entry.path)
+
     def names(self) -> Iterator[tuple[Path, Name | None]]:
         """Every file below `manifests/` and the name it stands for; None where the path is no name or unreadable.
 

@@ -26,10 +26,14 @@ from powerd.fleet.fleet import Fleet
 from powerd.fleet.renderers import Renderers
 from powerd.fleet.terms import FleetConfig, Wish
 from powerd.names import Name
+from powerd.reconcile.acquire import Reach
 from powerd.reconcile.compose import NodeDefaults, compose, declared_offer
 from powerd.reconcile.library import Library
 from powerd.reconcile.offer import Offer
+from powerd.reconcile.pulls import Pulls
 from powerd.reconcile.step import Fetched
+from powerd.sources.huggingface import HubConfig
+from powerd.sources.outbound import Outbound
 from powerd.store.manifest import LICENSE_TYPE, MODEL_TYPE, PARAMS_TYPE, Layer, describe
 from powerd.store.store import Store
 
@@ -70,7 +74,9 @@ class Rig:
 
     async def _start(self) -> None:
         self.fleet = Fleet(FleetConfig(max_queue=4), RUNNER)
-        self.library = Library(self.store, self.fleet, NodeDefaults(), hide_unmanaged=False, default_model="")
+        self.library = Library(
+            self.store, self.fleet, NodeDefaults(), Pulls(Reach(self.store, Outbound(), HubConfig()))
+        )
         self.renderers = Renderers(count=1)
         await self.fleet.start()
         await self.renderers.start()
@@ -78,6 +84,7 @@ class Rig:
         await self.library.refresh()
         self.context = ApiContext(
             library=self.library,
+            store=self.store,
             fleet=self.fleet,
             renderers=self.renderers,
             version="0.1.0",
@@ -121,7 +128,7 @@ class Rig:
     async def _declare(self, name: str, fields: dict[str, Any]) -> Offer:
         spec = ModelSpec(Name.declared(name), "builtin:demo", Position("models.yaml", 1, 1), **fields)
         installed = self.library.find("demo").stored
-        fetched = Fetched(spec.source, "builtin", installed.weights_digest)
+        fetched = Fetched(spec.source, "builtin", installed.weights_digest, installed.weights_digest)
         stored = await asyncio.to_thread(compose, spec, fetched, installed.header, self.store)
         offer = declared_offer(spec, stored, NodeDefaults())
         self.library.declare(Catalog({spec.display: spec}))

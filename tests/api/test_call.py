@@ -181,6 +181,7 @@ def test_x07_a_client_that_leaves_while_waiting_leaves_the_queue(rig: Rig) -> No
 def test_h28_over_the_queues_limit_is_503_and_the_rest_are_answered(rig: Rig) -> None:
     async def main() -> tuple[list[Client], int]:
         parallel = rig.library.find("demo").deployment.parallel
+        await Client(rig.tcp, "/api/generate", [order("tokens=1")]).talk()  # loaded: only the queue is in question
         clients = [Client(rig.tcp, "/api/generate", [order("tokens=3,rate=10")]) for _ in range(parallel + 4 + 6)]
         await asyncio.gather(*(client.talk() for client in clients))
         return clients, parallel

@@ -1,7 +1,7 @@
 """`make bench`: prints one JSON line for each figure, always beside its yardstick from the same run.
 
-Speed is a ratio: powerd over HTTP by the bare loop over llama.cpp, turn by turn, the median of the pairs. Absolute figures
-say as much about the machine as about powerd.
+Speed is a ratio: powerd over HTTP by the bare loop over llama.cpp, turn by turn, the median of the pairs. Absolute
+figures say as much about the machine as about powerd.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from tests.bench import store
 from tests.gguf_maker import bench_model
 from tests.wire.powerd_process import Powerd
 
@@ -74,7 +75,8 @@ def footprint(powerd: Powerd) -> None:
 
     daemon = psutil.Process(powerd.pid)
     children = daemon.children(recursive=True)
-    tell("idle daemon", pss_mb=round(pss(daemon), 1), target=120, with_helpers_mb=round(pss(daemon) + sum(map(pss, children)), 1))
+    alone = pss(daemon)
+    tell("idle daemon", pss_mb=round(alone, 1), target=120, with_helpers_mb=round(alone + sum(map(pss, children)), 1))
     times = []
     for _ in range(7):
         begun = time.perf_counter()
@@ -86,7 +88,7 @@ def footprint(powerd: Powerd) -> None:
 def main() -> None:
     """All figures."""
     bench_model(MODEL)
-    tell("machine", cores=os.cpu_count(), processor=platform.processor() or platform.machine(), python=platform.python_version())
+    tell("machine", cores=os.cpu_count(), processor=platform.machine(), python=platform.python_version())
     with tempfile.TemporaryDirectory() as directory:
         declared = f"models:\n  bench: {{source: {MODEL.resolve()}, context: 4096, parallel: 8, keep_alive: 1h}}\n"
         with Powerd(Path(directory), models=declared) as powerd:
@@ -96,6 +98,11 @@ def main() -> None:
             speed(powerd, 1, 0.85)
             speed(powerd, 8, 0.80)
             mixed(powerd)
+    tell("start on a full store", **store.starting())
+    if store.available():
+        tell("pull of 1 GiB from loopback", **store.pulling())
+    else:
+        tell("pull of 1 GiB from loopback", left_out="needs nginx, curl and sha256sum")
 
 
 if __name__ == "__main__":

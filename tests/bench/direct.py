@@ -1,7 +1,11 @@
-"""A runner driven over its socket, without the daemon: what the engine itself costs beside the bare loop."""
+"""A runner driven over its socket, without the daemon: what the engine itself costs beside the bare loop.
+
+`python -m tests.bench.direct MODEL` prints the figures of one stream, of eight, and of four beside two long prompts.
+"""
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -13,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from powerd import protocol
-from tests.bench.figures import Stream
+from tests.bench.figures import Stream, milliseconds, rate
 from tests.bench.prompts import prompt
 
 _DECODER = msgspec.msgpack.Decoder(protocol.FromRunner)
@@ -100,3 +104,18 @@ def _note(frame: protocol.FromRunner, now: float, streams: dict[int, Stream]) ->
     if isinstance(frame, protocol.Delta):
         for row in frame.rows:
             streams[row.id].add(now, row.tokens)
+
+
+def main(path: str) -> None:
+    """One line of JSON for each scenario."""
+    model = Path(path)
+    for count, tokens in ((1, 256), (8, 128)):
+        figures = {"streams": count, "tok_s": round(rate(throughput(model, count, tokens, 100)), 2)}
+        sys.stdout.write(json.dumps(figures) + "\n")
+    short, long = mixed(model, 512)
+    first = [round(1e3 * stream.first) for stream in long]
+    sys.stdout.write(json.dumps({**milliseconds(short), "long_first_ms": first}) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 
 
@@ -56,8 +55,3 @@ def milliseconds(streams: Sequence[Stream]) -> dict[str, float]:
     gaps = [gap for stream in streams for gap in stream.gaps]
     parts = {"p50": 0.5, "p99": 0.99, "max": 1.0}
     return {f"gap_ms_{name}": round(1e3 * quantile(gaps, part), 2) for name, part in parts.items()}
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle one."""
-    return round(statistics.median(values), 3)

@@ -29,7 +29,7 @@ def load(path: str, streams: int) -> tuple[Any, Any]:
     params.n_batch = params.n_ubatch = 512
     params.n_seq_max = params.n_outputs_max = streams
     params.n_threads = params.n_threads_batch = len(os.sched_getaffinity(0))
-    params.kv_unified = os.environ.get("RAW_UNIFIED", "1") == "1"
+    params.kv_unified = True
     return c.llama_init_from_model(model, params), c.llama_model_get_vocab(model)
 
 

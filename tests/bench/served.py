@@ -32,10 +32,10 @@ class Client:
             "seed": seed + 1,
         }
         data = json.dumps(body).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}"
         self.socket = socket.create_connection(address)
         self.stream = Stream(time.perf_counter())
-        self.socket.sendall(head.encode() + data)
+        self.socket.sendall(head.encode() + b"\r\n\r\n" + data)
         self.tail = b""
 
     def read(self) -> bool:

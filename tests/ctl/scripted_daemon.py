@@ -85,7 +85,7 @@ def _handler(daemon: ScriptedDaemon) -> type[BaseHTTPRequestHandler]:
             with suppress(BrokenPipeError):  # a client that has its error line need not wait for the end
                 self._send(reply)
 
-        do_GET = do_POST = do_DELETE = answer
+        do_GET = do_HEAD = do_POST = do_DELETE = answer
 
         def _send(self, reply: Reply) -> None:
             self.send_response(reply.status)

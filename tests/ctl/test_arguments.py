@@ -8,7 +8,8 @@ import pytest
 
 import powerd
 from powerd.ctl.arguments import parse
-from powerd.ctl.verbs import VERBS, Verb, find
+from powerd.ctl.verb import GROUPS, Verb
+from powerd.ctl.verbs import VERBS, find
 
 PAGE = (Path(powerd.__file__).parent / "docs" / "powerctl.md").read_text()
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -106,10 +107,10 @@ def test_help_lists_every_verb_in_its_group(argv: list[str], capsys: pytest.Capt
         parse(argv)
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    state, models = text.index("\nstate:"), text.index("\nmodels:")
+    starts = {group: text.index(f"\n{group}:") for group in GROUPS}
     for verb in VERBS:
         at = text.index(f"\n  {verb.name} ")
-        assert state < at < models if verb.group == "state" else at > models
+        assert max((start, group) for group, start in starts.items() if start < at)[1] == verb.group
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
@@ -122,6 +123,16 @@ def test_help_of_a_verb_has_examples_that_parse(verb: Verb, capsys: pytest.Captu
     for example in verb.examples:
         words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', example.partition(" < ")[0])]
         assert parse(words)[0] is verb
+
+
+@pytest.mark.parametrize("name", ["df", "gc", "fsck"])
+def test_the_verbs_about_the_store_may_be_written_behind_store(name: str) -> None:
+    assert parse(["store", name, "--json"]) == parse([name, "--json"])
+
+
+@pytest.mark.parametrize("argv", [["store"], ["store", "pull", "x"], ["store", "--json"], ["store", "nope"]])
+def test_store_alone_says_what_may_follow(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "goes before one of df, gc, fsck, adopt" in refused(argv, capsys)
 
 
 def test_ls_is_list() -> None:
@@ -149,5 +160,6 @@ def test_the_page_names_every_flag_of_every_verb(verb: Verb) -> None:
 def test_the_page_names_no_flag_that_does_not_exist() -> None:
     for verb in VERBS:
         known = {flag for action in verb.parser()._actions for flag in action.option_strings} | {"--check"}
-        for example in re.findall(rf"^`?powerctl {verb.name}\b.*$|^\* `(--?[a-z]+)", SECTIONS[verb.name], re.MULTILINE):
+        pattern = rf"^`?powerctl {verb.name}\b.*$|^\* `(--?[a-z-]+)"
+        for example in re.findall(pattern, SECTIONS[verb.name], re.MULTILINE):
             assert not example or example in known, f"{verb.name} {example}"

@@ -45,7 +45,7 @@ def test_pull_in_a_pipe_prints_lines(daemon: ScriptedDaemon, capsys: Captured) -
         "pulling dde5aa3fc5ff: 100% 2 KB",
         "success",
     ]
-    assert daemon.asked == [("POST /api/pull", {"model": "demo"})]
+    assert daemon.asked == [("POST /api/pull", {"model": "demo", "insecure": False})]
 
 
 def test_pull_json_prints_every_object_on_its_line(daemon: ScriptedDaemon, capsys: Captured) -> None:
@@ -67,7 +67,7 @@ def test_pull_that_fails_half_way_exits_one(daemon: ScriptedDaemon, capsys: Capt
 def test_pull_without_its_last_word_is_no_success(daemon: ScriptedDaemon, capsys: Captured, flags: list[str]) -> None:
     daemon.script["POST /api/pull"] = ndjson(*STEPS[:-1])
     assert main(["pull", "demo", *flags]) == 1
-    assert "ended the pull early" in capsys.readouterr().err
+    assert "ended early" in capsys.readouterr().err
 
 
 def test_run_prints_the_answer_and_ends_with_two_newlines(

@@ -29,9 +29,9 @@ def test_nothing_known_is_unknown_and_every_condition_is_there() -> None:
 
 
 def test_a_fetch_under_way_tells_how_far_it_is() -> None:
-    fetched = judge(Facts(SPEC, fetching=(410, 1000)), {}, 1, 0.0)["Fetched"]
+    fetched = judge(Facts(SPEC, fetching=("fetching", 410, 1000)), {}, 1, 0.0)["Fetched"]
     assert (fetched.status, fetched.reason, fetched.message) == ("False", "Fetching", "41 % of 1000 B")
-    assert judge(Facts(SPEC, fetching=(410, 0)), {}, 1, 0.0)["Fetched"].message == "410 B so far"
+    assert judge(Facts(SPEC, fetching=("fetching", 410, 0)), {}, 1, 0.0)["Fetched"].message == "410 B so far"
 
 
 def test_a_model_on_demand_is_as_declared_when_it_could_be_loaded() -> None:

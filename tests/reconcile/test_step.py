@@ -12,7 +12,7 @@ from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, MakeO
 WEIGHTS = Digest("a" * 64)
 MANIFEST = Digest("b" * 64)
 SPEC = ModelSpec(Name.declared("m"), "/models/m.gguf", Position("models.yaml", 3, 3))
-FETCHED = Fetched(SPEC.source, "looks", WEIGHTS)
+FETCHED = Fetched(SPEC.source, "looks", WEIGHTS, WEIGHTS)
 COMPOSED = Composed(FETCHED, recipe(SPEC, FETCHED), MANIFEST)
 DONE = Have("looks", None, COMPOSED, (SPEC, MANIFEST))
 
@@ -47,6 +47,16 @@ def test_a_file_that_changed_under_its_name_is_fetched_again() -> None:
 
 def test_a_pin_the_weights_do_not_match_fetches_again() -> None:
     assert step(replace(SPEC, digest=Digest("c" * 64)), DONE) == Fetch()
+
+
+def test_weights_quantized_here_stand_for_the_source_they_were_made_from() -> None:
+    made = replace(FETCHED, weights=Digest("d" * 64), quantization="Q4_K_M", pinned=str(WEIGHTS))
+    have = Have("looks", None, Composed(made, recipe(SPEC, made), MANIFEST), None)
+    asked = replace(SPEC, quantization="Q4_K_M")
+    assert isinstance(step(asked, have), MakeOffer | Compose)
+    assert isinstance(step(replace(asked, digest=WEIGHTS), have), MakeOffer | Compose)
+    assert step(SPEC, have) == Fetch()
+    assert step(replace(asked, quantization="Q8_0"), have) == Fetch()
 
 
 def test_new_texts_compose_again_from_the_same_weights() -> None:

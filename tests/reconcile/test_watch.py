@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from powerd.reconcile.watch import Reading, Watch, read
 
 
@@ -97,6 +99,7 @@ def test_y05_a_slow_writer_is_waited_for(tmp_path: Path) -> None:
     assert asyncio.run(main()) == ["123456"]
 
 
+@pytest.mark.root
 def test_y09_files_that_others_could_change_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "models.yaml"
     path.write_text("a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from powerd.runner.scheduler import MILLISECOND, Pace, Plan, Scheduler, share
@@ -76,6 +76,35 @@ def test_lower_slots_are_used_first() -> None:
     assert again.slot == 0
 
 
+def test_a_batch_large_enough_for_tiles_is_preferred_where_tiles_are_cheaper() -> None:
+    def took(tokens: int) -> int:  # a long context: 60 tokens take longer than 80
+        return round((16 + tokens * (2.0 if tokens + 4 < 64 else 0.6)) * MILLISECOND)
+
+    pace = Pace()
+    for _ in range(20):
+        pace.observe(4, 0, 16 * MILLISECOND)
+    pace.observe(4, 24, took(24))
+    for _ in range(200):
+        tokens = pace.prompt_tokens(4)
+        pace.observe(4, tokens, took(tokens))
+    assert pace.prompt_tokens(4) + 4 >= 64
+    assert took(pace.prompt_tokens(4)) <= 8.1 * 16 * MILLISECOND
+
+
+def test_tiles_too_slow_for_the_streams_are_only_tried_now_and_then() -> None:
+    def took(tokens: int) -> int:
+        return round((16 + tokens * (3.0 if tokens + 4 < 64 else 2.5)) * MILLISECOND)
+
+    pace = Pace()
+    pace.observe(4, 0, 16 * MILLISECOND)
+    large = 0
+    for _ in range(300):
+        tokens = pace.prompt_tokens(4)
+        large += tokens + 4 >= 64
+        pace.observe(4, tokens, took(tokens))
+    assert 0 < large < 15
+
+
 def test_nothing_measured_yet_means_a_small_first_piece() -> None:
     scheduler: Scheduler[Work] = Scheduler(1, 512)
     prompt = Work(5000)
@@ -98,14 +127,14 @@ def test_alone_on_a_slow_machine_a_step_stays_short_enough_to_cancel() -> None:
     for _ in range(20):
         plan = scheduler.plan()
         run(scheduler, plan, plan.prefill[0][1] * 5 * MILLISECOND)
-    assert scheduler.plan().prefill[0][1] == 50  # 250 ms of 5 ms each
+    assert scheduler.plan().prefill[0][1] * 5 <= 330  # aimed at 250, but a tile may be tried
 
 
 @pytest.mark.parametrize(("row", "token"), [(1.0, 0.2), (4.0, 0.25), (50.0, 10.0), (3.0, 0.01)])
 def test_beside_streams_a_step_takes_a_few_times_its_usual_length(row: float, token: float) -> None:
     pace = measured(row, token)
     step = 4 * row + min(pace.prompt_tokens(4), 508) * token
-    assert step <= 6.1 * 4 * row
+    assert step <= 8.1 * 4 * row
     assert pace.prompt_tokens(4) >= 16
 
 
@@ -117,8 +146,18 @@ def test_an_estimate_too_high_is_unlearnt() -> None:
     for _ in range(40):
         tokens = pace.prompt_tokens(4)
         pace.observe(4, tokens, round((16 + tokens * 0.25) * MILLISECOND))
-    assert squeezed < 40
-    assert pace.prompt_tokens(4) > 150
+    assert squeezed < 64
+    assert pace.prompt_tokens(4) > 100
+
+
+@pytest.mark.parametrize("rows", [1, 4, 63, 64, 200])
+def test_prompts_move_however_slow_they_are_and_however_many_stream(rows: int) -> None:
+    pace = Pace()
+    pace.observe(rows, 0, MILLISECOND)
+    for _ in range(20):
+        tokens = pace.prompt_tokens(rows)
+        assert tokens >= 16 or tokens + rows == 64
+        pace.observe(rows, tokens, 500 * MILLISECOND)
 
 
 def test_one_hiccup_costs_little() -> None:
@@ -140,6 +179,7 @@ def test_short_prompts_are_not_held_up_by_long_ones() -> None:
     assert share(90, [1000, 20, 1000]) == [35, 20, 35]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 600), st.lists(st.integers(1, 3000), max_size=20))
 def test_shares_use_all_the_room_and_no_more(room: int, wanted: list[int]) -> None:
     given_ = share(room, wanted)
@@ -149,6 +189,7 @@ def test_shares_use_all_the_room_and_no_more(room: int, wanted: list[int]) -> No
     assert not unserved or max(given_) - min(unserved) <= 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=30), st.integers(1, 6), st.integers(1, 40))
 def test_every_prompt_is_fed_whole_and_batches_never_overflow(lengths: list[int], slots: int, cost: int) -> None:
     scheduler: Scheduler[Work] = Scheduler(slots, 64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from powerd.runner.text import Text
@@ -69,6 +69,7 @@ def test_an_empty_stop_string_stops_nothing() -> None:
     assert told([b"abc"], ("",)) == ("abc", "")
 
 
+@settings(deadline=None)
 @given(
     st.text(ALPHABET, max_size=30),
     st.lists(st.text(ALPHABET, min_size=1, max_size=5), max_size=4).map(tuple),
@@ -85,6 +86,7 @@ def test_the_result_does_not_depend_on_how_the_text_was_cut(
     assert stop or shown == whole
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.sets(st.integers(1, 40)))
 def test_any_bytes_come_out_as_python_would_decode_them(data: bytes, places: set[int]) -> None:
     assert told(cut(data, places))[0] == data.decode(errors="replace")

@@ -8,17 +8,31 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
 
 @dataclass
 class Request:
     target: str
     headers: dict[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
     @property
     def start(self) -> int:
         """The first byte asked for."""
-        return int(self.headers.get("range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        return int(self.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+
+    @property
+    def stop(self) -> int | None:
+        """The byte after the last one asked for; None: all from the first on."""
+        last = self.headers.get("range", "").rpartition("-")[2]
+        return int(last) + 1 if last else None
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
 
 
 @dataclass
@@ -48,11 +62,11 @@ def ranged(data: bytes, **headers: str) -> Callable[[Request], Reply]:
     """The rest of `data` as a proper 206, or all of it."""
 
     def reply(request: Request) -> Reply:
-        start = request.start
+        start, stop = request.start, request.stop or len(data)
         if "range" not in request.headers:
             return whole(data, **headers)
-        said = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
-        return Reply("206 Partial Content", headers | said, [data[start:]], len(data) - start)
+        said = {"Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}
+        return Reply("206 Partial Content", headers | said, [data[start:stop]], stop - start)
 
     return reply
 
@@ -69,11 +83,15 @@ class Scripted:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
     def url(self) -> str:
         scheme = "https" if self._tls else "http"
         return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}/model.gguf"
 
-    def __enter__(self) -> Scripted:
+    def __enter__(self) -> Self:
         self._threads[0].start()
         return self
 
@@ -133,6 +151,13 @@ def _read(stream: socket.socket) -> Request | None:
         if not more:
             return None
         data += more
-    first, *lines = data.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
-    pairs = (line.split(": ", 1) for line in lines)
-    return Request(first.split(" ")[1], {name.lower(): value for name, value in pairs})
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    while len(body) < int(headers.get("content-length", "0")):
+        more = stream.recv(65536)
+        if not more:
+            return None
+        body += more
+    method, target, _ = first.split(" ")
+    return Request(target, headers, method, body)

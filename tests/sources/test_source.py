@@ -63,21 +63,21 @@ def test_urls(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "why"),
     [
-        ("llama3.2", "registry", "pulling from registries is not available yet"),
-        ("registry.example.com:5000/team/model:tag", "registry", "use a file path, an https:// URL or builtin:demo"),
+        ("llama3.2", "registry", ""),
+        ("registry.example.com:5000/team/model:tag", "registry", ""),
         ("models/a.gguf", "registry", "to name a file begin with / or ./"),
-        ("hf.co/org/repo:Q4_K_M", "huggingface", "Hugging Face repositories is not available yet"),
-        ("hf://org/repo", "huggingface", "/resolve/"),
-        ("huggingface.co/org/repo", "huggingface", "/resolve/"),
-        ("https://huggingface.co/org/repo", "huggingface", "/resolve/"),
-        ("https://huggingface.co/org/repo/blob/main/a.gguf", "huggingface", "/resolve/"),
+        ("hf.co/org/repo:Q4_K_M", "huggingface", ""),
+        ("hf://org/repo", "huggingface", ""),
+        ("huggingface.co/org/repo", "huggingface", ""),
+        ("https://huggingface.co/org/repo", "huggingface", ""),
+        ("https://huggingface.co/org/repo/blob/main/a.gguf", "huggingface", ""),
         ("./Modelfile", "modelfile", "building from a Modelfile is not available yet"),
         ("/srv/coder.modelfile", "modelfile", "building from a Modelfile is not available yet"),
     ],
 )
-def test_what_is_not_available_yet_says_what_is(text: str, kind: str, why: str) -> None:
+def test_kinds_and_what_is_said_of_those_that_cannot_be_fetched(text: str, kind: str, why: str) -> None:
     source = parse(text, HERE)
-    assert (source.kind, source.supported) == (kind, False)
+    assert (source.kind, source.supported) == (kind, not why)
     assert why in source.why_not
 
 

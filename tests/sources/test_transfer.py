@@ -7,17 +7,17 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from powerd.digest import Digest
-from powerd.errors import NoSpace, SourceFailed
+from powerd.errors import Forbidden, NoSpace, SourceFailed
 from powerd.sources.fetch import fetch
+from powerd.sources.outbound import Outbound, OutboundConfig, Patience
 from powerd.sources.source import Source, parse
-from powerd.sources.transfer import Patience
-from powerd.store.ingest import Ingest
+from powerd.store.partial import Partial
 from powerd.store.store import Store
 from tests.sources.scripted import Reply, Request, Scripted, cut, ranged, whole
 from tests.store.test_gguf import DEMO
@@ -27,12 +27,23 @@ RIGHT = Digest.of(DATA)
 QUICK = Patience(connect=2.0, stall=0.4, pause=0.01, longest_pause=0.05)
 
 
+async def bring(
+    store: Store,
+    url: str,
+    expect: Digest | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    patience: Patience = QUICK,
+) -> Digest:
+    async with Outbound(OutboundConfig(patience=patience)) as outbound:
+        return await fetch(parse(url, Path("/")), store, expect=expect, on_progress=on_progress, outbound=outbound)
+
+
 def get(store: Store, url: str, expect: Digest | None = None, heard: list[tuple[int, int]] | None = None) -> Digest:
     def progress(done: int, total: int) -> None:
         if heard is not None:
             heard.append((done, total))
 
-    digest = asyncio.run(fetch(parse(url, Path("/")), store, expect=expect, on_progress=progress, patience=QUICK))
+    digest = asyncio.run(bring(store, url, expect, progress))
     path = store.blob(digest)
     assert path is not None
     assert Digest.of(path.read_bytes()) == digest
@@ -40,8 +51,8 @@ def get(store: Store, url: str, expect: Digest | None = None, heard: list[tuple[
 
 
 def fail(store: Store, url: str, message: str, expect: Digest | None = None) -> str:
-    with pytest.raises(SourceFailed, match=message) as caught:
-        asyncio.run(fetch(parse(url, Path("/")), store, expect=expect, patience=QUICK))
+    with pytest.raises((SourceFailed, Forbidden), match=message) as caught:
+        asyncio.run(bring(store, url, expect))
     assert nothing(store)
     return caught.value.message
 
@@ -119,7 +130,7 @@ def test_progress_earns_more_tries(store: Store) -> None:
 
     patience = Patience(tries=2, stall=1.0, pause=0.01)
     with Scripted(half_a_meg) as server:
-        digest = asyncio.run(fetch(parse(server.url, Path("/")), store, patience=patience))
+        digest = asyncio.run(bring(store, server.url, patience=patience))
     assert digest == RIGHT
     assert len(server.requests) == 3
 
@@ -316,16 +327,17 @@ def test_s19_metadata_addresses_are_never_asked(store: Store, host: str) -> None
 
 
 def test_s19_the_connected_peer_is_checked_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def resolved_elsewhere(_host: str, _port: int, _shown: str) -> None:
+    async def resolved_elsewhere(_host: str, _port: int, _shown: str, *, private: bool) -> None:
         pass
 
-    def refuse(address: str, shown: str) -> None:
-        raise SourceFailed(f"{shown}: {address} refused")
+    def refuse(address: str, shown: str, *, private: bool) -> None:
+        raise Forbidden(f"{shown}: {address} refused")
 
-    monkeypatch.setattr("powerd.sources.transfer.check_host", resolved_elsewhere)
-    monkeypatch.setattr("powerd.sources.transfer.check_address", refuse)
+    monkeypatch.setattr("powerd.sources.outbound.check_host", resolved_elsewhere)
+    monkeypatch.setattr("powerd.sources.outbound.check_address", refuse)
     with Scripted(whole(DATA)) as server:
         fail(store, server.url, r"127\.0\.0\.1 refused")
+        assert server.requests == []
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +382,7 @@ def test_d02_what_does_not_fit_is_not_begun(tmp_path: Path) -> None:
     store = Store(tmp_path / "small", quota=3_000_000)
     store.open()
     with Scripted(Reply(body=[30.0], length=50_000_000)) as server, pytest.raises(NoSpace, match=r"quota of 2.9 MiB"):
-        asyncio.run(fetch(parse(server.url, Path("/")), store, patience=QUICK))
+        asyncio.run(bring(store, server.url))
     assert nothing(store)
     store.close()
 
@@ -385,7 +397,7 @@ def test_an_endless_body_does_not_fill_the_disk(store: Store, monkeypatch: pytes
             yield bytes(1 << 20)
 
     with Scripted(Reply(body=endless())) as server, pytest.raises(NoSpace, match="does not say how long it is"):
-        asyncio.run(fetch(parse(server.url, Path("/")), store, patience=QUICK))
+        asyncio.run(bring(store, server.url))
     assert nothing(store)
 
 
@@ -409,9 +421,9 @@ def test_r11_cancelling_ends_it_within_a_second_and_leaves_nothing(store: Store,
 
 
 def test_cancelling_while_the_ingest_is_made_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, begun = store.ingest, threading.Event()
+    real, begun = store.partial, threading.Event()
 
-    def slow(digest: Digest | None, size: int | None) -> Ingest:
+    def slow(digest: Digest | None, size: int | None) -> Partial:
         begun.set()
         time.sleep(0.2)
         return real(digest, size)
@@ -423,7 +435,7 @@ def test_cancelling_while_the_ingest_is_made_leaves_nothing(store: Store, monkey
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    monkeypatch.setattr(store, "ingest", slow)
+    monkeypatch.setattr(store, "partial", slow)
     with Scripted(whole(DATA)) as server:
         asyncio.run(run(server.url))
     assert nothing(store)
@@ -440,7 +452,7 @@ def test_the_loop_stays_free_while_bytes_come_in(store: Store) -> None:
 
     async def run(url: str) -> None:
         ticking = asyncio.create_task(tick())
-        await fetch(parse(url, Path("/")), store, patience=QUICK)
+        await bring(store, url)
         ticking.cancel()
 
     with Scripted(whole(DATA)) as server:

@@ -17,6 +17,8 @@ from powerd.store.manifest import MODEL_TYPE, Layer
 from powerd.store.store import Store
 from tests.store.shelves import weights
 
+pytestmark = pytest.mark.root
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

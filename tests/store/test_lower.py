@@ -169,8 +169,30 @@ def test_lower_stores_are_found_by_default(tmp_path: Path) -> None:
     for root in (home / ".ollama" / "models", service):
         (root / "manifests").mkdir(parents=True)
         (root / "blobs").mkdir()
-    assert default_lower(home, (service, absent)) == (home / ".ollama" / "models", service)
-    assert default_lower(absent, ()) == ()
+    assert default_lower(home, {}, (service, absent)) == (home / ".ollama" / "models", service)
+    assert default_lower(absent, {}, ()) == ()
+    for place, environ in (
+        (home / ".cache" / "huggingface" / "hub", {}),
+        (home / "elsewhere" / "hub", {"HF_HOME": str(home / "elsewhere")}),
+        (home / "direct", {"HF_HUB_CACHE": str(home / "direct")}),
+    ):
+        (place / "models--org--model").mkdir(parents=True)
+        assert default_lower(home, environ, ())[-1] == place
+
+
+def test_a_hugging_face_cache_gives_blobs_and_no_models(tmp_path: Path) -> None:
+    blobs = tmp_path / "hub" / "models--org--model" / "blobs"
+    blobs.mkdir(parents=True)
+    digest = Digest.of(weights())
+    (blobs / digest.hex).write_bytes(weights())
+    (blobs / ("a" * 40)).write_bytes(b"a small file, kept by its git hash")
+    store = Store(tmp_path / "store", lower=[tmp_path / "hub"])
+    store.open()
+    assert store.blob(digest) == blobs / digest.hex
+    assert store.intact(digest)
+    assert store.models() == []
+    assert [str(found) for found, _ in store.lower.shelves[0].digests()] == [str(digest)]
+    store.close()
 
 
 def test_the_modes_of_a_directory_shared_on_purpose_stay(ollama: Path) -> None:

@@ -128,6 +128,7 @@ def test_files_that_are_no_models_say_what_they_look_like(tmp_path: Path) -> Non
         assert list((tmp_path / "state/models/blobs").iterdir()) == []
 
 
+@pytest.mark.root
 def test_d01_a_full_disk_is_a_clear_condition_and_space_given_back_is_used_without_a_restart(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -171,10 +171,10 @@ def test_a_failing_model_never_delays_another(powerd: Powerd, weights: Path, tmp
         "  slow: {source: 'http://127.0.0.1:9/never.gguf'}\n"
         f"  page: {{source: {tmp_path}/page.gguf}}\n"
         f"  gone: {{source: {tmp_path}/gone.gguf}}\n"
-        "  later: {source: llama3.2}\n"
+        "  later: {source: ./Modelfile}\n"
         "  good: {source: 'builtin:demo'}\n"
     )
-    assert powerd.powerctl("apply", "--wait").returncode == 1
+    assert powerd.powerctl("apply", "--wait", "--timeout", "5").returncode == 1
     powerd.wait("Fits", "good")
     reasons = {
         model["name"]: next(item for item in model["conditions"] if item["status"] == "False")
@@ -184,7 +184,6 @@ def test_a_failing_model_never_delays_another(powerd: Powerd, weights: Path, tmp
     assert "looks like HTML" in reasons["page"]["message"]
     assert "gone.gguf" in reasons["gone"]["message"]
     assert reasons["later"]["reason"] == "NotYet"
-    assert "127.0.0.1:9" in powerd.model("slow")["conditions"][1]["message"] or powerd.model("slow")["next_try"] == 0
     refused = powerd.post("/api/generate", {"model": "page", "prompt": "x"})
     assert refused.status_code == 503
     assert "looks like HTML" in refused.json()["error"]

@@ -64,7 +64,7 @@ def test_two_clients_alternating_num_ctx_cause_one_growth_and_no_thrash(tmp_path
             options = {"num_ctx": num_ctx, "num_predict": 2}
             answer = powerd.post("/api/generate", {"model": model, "prompt": "x", "stream": False, "options": options})
             assert answer.json()["eval_count"] == 2
-            return answer.headers.get("x-powerd-context", "")
+            return str(answer.headers.get("x-powerd-context", ""))
 
         for _ in range(3):
             assert ask("auto", 8192) == ""

@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-import msgspec
-
 from powerd.api import inference, stream
 from powerd.api.ask import Ask
-from powerd.api.call import NDJSON, Call, Dialect, Handler, Route, not_yet
-from powerd.api.ollama import listing, show, translate
+from powerd.api.call import Call, Dialect, Handler, Route, not_yet
+from powerd.api.ollama import blobs, create, listing, show, transfers, translate
 from powerd.api.ollama.schema import ChatRequest, CopyRequest, GenerateRequest, ModelRequest, ShowRequest
 from powerd.errors import BadRequest, NotFound, PowerError
 from powerd.names import Name
@@ -144,32 +142,6 @@ async def _render_only(call: Call, ask: Ask, body: dict[str, object]) -> None:
 # ---------------------------------------------------------------- changing models
 
 
-async def pull(call: Call) -> None:
-    """POST /api/pull: Ollama's progress objects, streamed unless `stream` is false."""
-    request = await call.decoded(ModelRequest)
-    work = _pull_streamed if request.stream else _pull_at_once
-    await call.while_connected(work(call, request.asked))
-
-
-async def _pull_streamed(call: Call, name: str) -> None:
-    try:
-        async for progress in call.context.library.pull(name):
-            await call.write(msgspec.json.encode(progress) + b"\n", NDJSON)
-    except PowerError as error:
-        if not call.status:
-            raise
-        call.failure = error
-        await call.write(translate.error_body(error) + b"\n", NDJSON)
-    await call.finish()
-
-
-async def _pull_at_once(call: Call, name: str) -> None:
-    last: dict[str, object] = {}
-    async for progress in call.context.library.pull(name):
-        last = progress
-    await call.json(last)
-
-
 async def delete(call: Call) -> None:
     """DELETE /api/delete."""
     request = await call.decoded(ModelRequest)
@@ -200,15 +172,15 @@ ROUTES: Sequence[Route] = (
     Route("/api/show", DIALECT, {"POST": show_model}),
     Route("/api/generate", DIALECT, {"POST": generate}, inference=True),
     Route("/api/chat", DIALECT, {"POST": chat}, inference=True),
-    Route("/api/pull", DIALECT, {"POST": pull}, manages=True),
+    Route("/api/pull", DIALECT, {"POST": transfers.pull}, manages=True),
     Route("/api/copy", DIALECT, {"POST": copy}, manages=True),
     Route("/api/delete", DIALECT, {"DELETE": delete}, manages=True),
-    Route("/api/create", DIALECT, {"POST": not_yet("creating models")}, manages=True),
-    Route("/api/push", DIALECT, {"POST": not_yet("pushing models")}, manages=True),
+    Route("/api/create", DIALECT, {"POST": create.create}, manages=True),
+    Route("/api/push", DIALECT, {"POST": transfers.push}, manages=True),
     Route(
         "/api/blobs",
         DIALECT,
-        {"POST": not_yet("uploading blobs"), "HEAD": not_yet("uploading blobs")},
+        {"HEAD": blobs.probe, "POST": blobs.upload, "GET": blobs.download, "DELETE": blobs.remove},
         manages=True,
         below=True,
     ),

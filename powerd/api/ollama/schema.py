@@ -74,12 +74,13 @@ class ChatRequest(Inference, kw_only=True, rename={"debug_render_only": "_debug_
 
 
 class ModelRequest(msgspec.Struct):
-    """POST /api/pull, DELETE /api/delete: a model under either of its two keys."""
+    """POST /api/pull, POST /api/push, DELETE /api/delete: a model under either of its two keys."""
 
     model: str = ""
     name: str = ""
     stream: bool = True
     insecure: bool = False
+    destination: str = ""  # push: ours, for sending under another name
 
     @property
     def asked(self) -> str:
@@ -102,3 +103,28 @@ class CopyRequest(msgspec.Struct):
 
     source: str = ""
     destination: str = ""
+
+
+class CreateBody(msgspec.Struct, rename={"base": "from"}):
+    """POST /api/create (contract section 4.3). The old `modelfile` and `path` are ignored."""
+
+    model: str = ""
+    name: str = ""
+    stream: bool = True
+    base: str = ""
+    remote_host: str = ""
+    files: dict[str, str] = {}
+    draft_files: dict[str, str] = {}
+    adapters: dict[str, str] = {}
+    template: str = ""
+    license: Any = None
+    system: str = ""
+    parameters: dict[str, Any] = {}
+    messages: list[ChatMessage] = []
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+    quantize: str = ""
+    quantization: str = ""
+    draft_quantize: str = ""
+    info: dict[str, Any] = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -307,23 +309,43 @@ def test_a_default_model_answers_where_none_was_named(rig: Rig) -> None:
 # ---------------------------------------------------------------- changing models (1.10 to 1.12)
 
 
-def test_pull_of_what_is_here_answers_the_usual_statuses(rig: Rig) -> None:
-    lines = rig.lines("/api/pull", {"model": "demo"})
+def test_pull_of_a_declared_model_answers_the_usual_statuses(rig: Rig, declare: Any) -> None:
+    declare("here")
+    lines = rig.lines("/api/pull", {"model": "here"})
     assert [line["status"] for line in lines if "digest" not in line] == [
         *("pulling manifest", "verifying sha256 digest", "writing manifest", "success")
     ]
     layer = next(line for line in lines if "digest" in line)
     assert layer["status"] == f"pulling {layer['digest'][7:19]}"
     assert layer["total"] == layer["completed"] > 0
-    answer = rig.post("/api/pull", {"name": "demo", "stream": False})
+    answer = rig.post("/api/pull", {"name": "here", "stream": False})
     assert answer.json() == {"status": "success"}
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
 
 
-def test_pull_of_a_missing_model_has_the_text_clients_match(rig: Rig) -> None:
+class _Empty(http.server.BaseHTTPRequestHandler):
+    """A registry without a single model."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def empty_registry() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_pull_of_a_missing_model_has_the_text_clients_match(rig: Rig, empty_registry: str) -> None:
     text = "pull model manifest: file does not exist"
-    assert rig.lines("/api/pull", {"model": "nope"}) == [{"status": "pulling manifest"}, {"error": text}]
-    assert error(rig, "/api/pull", {"model": "nope", "stream": False}, 404) == text
+    wanted = {"model": f"{empty_registry}/library/nope", "insecure": True}
+    assert rig.lines("/api/pull", wanted) == [{"status": "pulling manifest"}, {"error": text}]
+    assert error(rig, "/api/pull", {**wanted, "stream": False}, 404) == text
     for name in ("", "a b", "../x"):
         assert error(rig, "/api/pull", {"model": name}, 400) == "invalid model name"
 
@@ -353,7 +375,7 @@ def test_a_declared_model_cannot_be_deleted_here(rig: Rig, declare: Any) -> None
     assert "models.yaml" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["embed", "embeddings", "create", "push", "blobs/sha256:" + "0" * 64, "me", "signout"])
+@pytest.mark.parametrize("path", ["embed", "embeddings", "me", "signout"])
 def test_what_this_version_lacks_says_so(rig: Rig, path: str) -> None:
     assert "not available in this version of powerd" in error(rig, f"/api/{path}", {"model": "demo"}, 501)
 

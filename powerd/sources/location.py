@@ -1,0 +1,44 @@
+"""Location: what a transfer reads from. The final answer to a GET, whatever redirects and tokens it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import httpx
+
+from powerd.sources.outbound import Outbound
+from powerd.sources.source import show_url
+
+
+class Location(Protocol):
+    """One file somewhere."""
+
+    @property
+    def shown(self) -> str:
+        """Its name for messages."""
+
+    def open(self, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
+        """The answer to a GET with these headers. Raises Interrupted, SourceFailed, Forbidden."""
+
+
+class Link:
+    """A file at a URL. `token` goes to that URL's origin alone, never to where it redirects."""
+
+    def __init__(self, outbound: Outbound, url: str, *, token: str = "", trusted: bool = True) -> None:
+        self._outbound = outbound
+        self._url = url
+        self._credentials = {"Authorization": f"Bearer {token}"} if token else {}
+        self._trusted = trusted
+
+    @property
+    def shown(self) -> str:
+        """The URL without its query."""
+        return show_url(self._url)
+
+    def open(self, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
+        """The answer to a GET, redirects followed."""
+        return self._outbound.follow(
+            "GET", self._url, headers=headers, credentials=self._credentials, trusted=self._trusted
+        )

@@ -1,0 +1,326 @@
+"""POST /api/create over the real store and library: order of statuses, inheritance, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from powerd.errors import NotFound
+from powerd.names import Name
+from tests import gguf_maker
+from tests.api.rig import DEMO, EMBED, Rig
+from tests.store.crafted import STR, Crafted, pair
+
+MODELS = Path(__file__).parent.parent.parent / "models"
+LORA, PROJECTOR = MODELS / "tiny-chat-pirate-lora-f16.gguf", MODELS / "tiny-chat-mmproj-f16.gguf"
+
+
+@pytest.fixture(autouse=True)
+def clean(rig: Rig) -> Iterator[None]:
+    """Every test leaves the models it found."""
+    before = {row["name"] for row in rig.get("/api/tags").json()["models"]}
+    yield
+    for row in rig.get("/api/tags").json()["models"]:
+        if row["name"] not in before:
+            rig.ask("DELETE", "/api/delete", {"model": row["name"]})
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return gguf_maker.full(tmp_path_factory.mktemp("parts") / "full.gguf", part_tensors=8)
+
+
+def put(rig: Rig, data: bytes | Path) -> str:
+    content = data.read_bytes() if isinstance(data, Path) else data
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    assert rig.post(f"/api/blobs/{digest}", content).status_code in {200, 201}
+    return digest
+
+
+def refused(rig: Rig, **body: Any) -> str:
+    answer = rig.post("/api/create", {"model": "new", "stream": False, **body})
+    assert answer.status_code == 400, answer.text
+    return str(answer.json()["error"])
+
+
+def config(rig: Rig, name: str) -> dict[str, object]:
+    stored = rig.store.find(Name.parse(name))
+    assert stored is not None
+    return stored.config
+
+
+def test_statuses_come_in_ollamas_order(rig: Rig) -> None:
+    digest = put(rig, DEMO)
+    body = {"model": "new", "files": {"demo.gguf": digest}, "system": "Hi.", "renderer": "r1", "parser": "p1"}
+    texts = [line["status"] for line in rig.lines("/api/create", body)]
+    system = "sha256:" + hashlib.sha256(b"Hi.").hexdigest()
+    assert texts[:5] == [
+        "parsing GGUF",
+        "validating GGUF model",
+        f"using existing layer {digest}",
+        f"creating new layer {system}",
+        "writing manifest",
+    ]
+    assert [text.partition(":")[0] for text in texts[5:]] == ["warning", "warning", "success"]
+    assert rig.post("/api/create", {**body, "stream": False}).json() == {"status": "success"}
+
+
+def test_what_is_given_replaces_and_the_rest_is_inherited(rig: Rig) -> None:
+    base = {
+        "from": "ns/tuned:v1",
+        "system": "one",
+        "template": "{% if a %}{% endif %}",
+        "messages": [{"role": "user", "content": "u"}],
+        "renderer": "r1",
+        "requires": "v0.14.0",
+        "info": {"capabilities": ["tools"], "parameter_size": 7e9, "context_length": 99, "base_name": "b"},
+    }
+    rig.lines("/api/create", {"model": "first", **base})
+    assert config(rig, "first") | {"architecture": "", "os": ""} == {
+        "model_format": "gguf",
+        "model_family": "llama",
+        "model_families": ["llama"],
+        "model_type": "7B",
+        "file_type": "Q8_0",
+        "renderer": "r1",
+        "requires": "0.14.0",
+        "capabilities": ["tools"],
+        "context_length": 99,
+        "base_name": "b",
+        "architecture": "",
+        "os": "",
+    }
+    rig.lines("/api/create", {"model": "second", "from": "first", "system": "two", "parameters": {"stop": ["x"]}})
+    assert config(rig, "second") == config(rig, "first")
+    shown = rig.post("/api/show", {"model": "second"}).json()
+    assert (shown["system"], shown["template"], shown["license"]) == ("two", base["template"], "Do as you like.")
+    assert shown["messages"] == base["messages"]
+    assert shown["parameters"].split() == ["num_predict", "3", "stop", '"x"']
+    assert shown["requires"] == "0.14.0"
+    assert shown["details"]["parent_model"] == "first:latest"
+    assert "RENDERER r1\n" in shown["modelfile"]
+
+
+def test_empty_texts_keep_the_bases_and_a_go_template_takes_the_place_of_jinja(rig: Rig) -> None:
+    rig.lines("/api/create", {"model": "first", "from": "demo", "system": "one", "template": "{% if a %}{% endif %}"})
+    lines = rig.lines("/api/create", {"model": "second", "from": "first", "system": "", "template": "{{ .Prompt }}"})
+    assert [line["status"] for line in lines if "Go template" in line["status"]]
+    stored = rig.store.find(Name.parse("second"))
+    assert stored is not None
+    assert (stored.system, stored.template, stored.jinja) == ("one", "{{ .Prompt }}", None)
+    assert "TEMPLATE {{ .Prompt }}\n" in rig.post("/api/show", {"model": "second"}).json()["modelfile"]
+
+
+def test_a_declared_model_can_be_the_base_and_not_the_target(rig: Rig, request: pytest.FixtureRequest) -> None:
+    rig.declare("mine", system="declared", parameters={"top_p": 0.5})
+    request.addfinalizer(rig.withdraw)
+    rig.lines("/api/create", {"model": "new", "from": "mine"})
+    assert "powerd" not in config(rig, "new")
+    assert rig.post("/api/show", {"model": "new"}).json()["system"] == "declared"
+    answer = rig.post("/api/create", {"model": "MINE", "from": "demo"})
+    assert answer.status_code == 409
+    assert "edit the file instead" in answer.json()["error"]
+
+
+def test_a_missing_base_is_pulled_with_its_statuses_inlined(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def pull(text: str, *, trusted: bool) -> AsyncGenerator[dict[str, object], None]:
+        asked.append((text, trusted))
+        yield {"status": "pulling manifest"}
+        await rig.library.copy("demo", "elsewhere")
+        yield {"status": "success"}
+
+    monkeypatch.setattr(rig.library, "pull", pull)
+    texts = [line["status"] for line in rig.lines("/api/create", {"model": "new", "from": "elsewhere"})]
+    assert [text.partition(" sha256:")[0] for text in texts] == [
+        *("pulling manifest", "using existing layer", "writing manifest", "success"),
+    ]
+    assert asked == [("elsewhere", True)]
+
+
+def test_a_base_that_no_place_has(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pull(text: str, *, trusted: bool) -> AsyncGenerator[dict[str, object], None]:
+        yield {"status": "pulling manifest"}
+        raise NotFound("pull model manifest: file does not exist")
+
+    monkeypatch.setattr(rig.library, "pull", pull)
+    error = {"error": "pull model manifest: file does not exist"}
+    assert rig.lines("/api/create", {"model": "new", "from": "nowhere"}) == [{"status": "pulling manifest"}, error]
+    answer = rig.post("/api/create", {"model": "new", "from": "nowhere", "stream": False})
+    assert (answer.status_code, answer.json()) == (404, error)
+
+
+def test_n10_a_model_made_from_itself_and_over_itself(rig: Rig) -> None:
+    rig.lines("/api/create", {"model": "Self", "from": "demo", "system": "one"})
+    rig.lines("/api/create", {"model": "self", "from": "SELF", "system": "two"})
+    names = [row["name"] for row in rig.get("/api/tags").json()["models"]]
+    assert names.count("Self:latest") == 1
+    assert rig.post("/api/show", {"model": "self"}).json()["system"] == "two"
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_split_model_is_merged_whatever_the_order(rig: Rig, parts: list[Path]) -> None:
+    files = {f"dir/{path.name}": put(rig, path) for path in reversed(parts)}
+    texts = [line["status"] for line in rig.lines("/api/create", {"model": "new", "files": files})]
+    assert texts.count("parsing GGUF") == 3
+    assert "merging split GGUF" in texts
+    stored = rig.store.find(Name.parse("new"))
+    assert stored is not None
+    assert len(stored.header.tensors) == 20
+    assert "split.count" not in stored.header.metadata
+
+
+def test_g16_a_split_model_with_a_part_missing_swapped_or_foreign(rig: Rig, parts: list[Path]) -> None:
+    names = [path.name for path in parts]
+    digests = [put(rig, path) for path in parts]
+    first, second, third = digests
+    assert "full-00002-of-00003.gguf is missing" in refused(rig, files={names[0]: first, names[2]: third})
+    assert "says split.no 1 where 0 was expected" in refused(
+        rig, files={names[0]: second, names[1]: first, names[2]: third}
+    )
+    assert "different split models" in refused(
+        rig, files={names[0]: first, names[1]: second, "other-00003-of-00003.gguf": third}
+    )
+    assert "same name" in refused(rig, files={f"{place}/{names[0]}": first for place in "ab"})
+    assert "one part of a model split into 3" in refused(rig, files={"whole.gguf": first})
+    assert "split into 99999 parts" in refused(rig, files={"x-00001-of-99999.gguf": first})
+    assert not list((rig.store.root / ".powerd/ingest").glob("*"))
+
+
+def test_adapters_and_projectors_are_kept_as_their_own_layers(rig: Rig) -> None:
+    body = {
+        "from": "demo",
+        "files": {"mm.gguf": put(rig, PROJECTOR)},
+        "adapters": {"lora.gguf": put(rig, LORA)},
+    }
+    rig.lines("/api/create", {"model": "new", **body})
+    shown = rig.post("/api/show", {"model": "new"}).json()["modelfile"]
+    assert shown.count("\nADAPTER ") == 1
+    assert shown.count("\nFROM ") == 2
+    rig.lines("/api/create", {"model": "newer", "from": "new", "files": body["files"]})
+    assert rig.post("/api/show", {"model": "newer"}).json()["modelfile"].count("\nFROM ") == 2
+
+
+def test_g18_files_in_the_wrong_place(rig: Rig) -> None:
+    demo, embed, lora, projector = (put(rig, path) for path in (DEMO, EMBED, LORA, PROJECTOR))
+    assert "no model weights" in refused(rig, files={"mm.gguf": projector})
+    assert "is an adapter" in refused(rig, files={"lora.gguf": lora})
+    assert "is no LoRA adapter, but a projector" in refused(rig, **{"from": "demo"}, adapters={"mm.gguf": projector})
+    assert "is no LoRA adapter, but a model" in refused(rig, **{"from": "demo"}, adapters={"demo.gguf": demo})
+    assert "only one adapter" in refused(rig, **{"from": "demo"}, adapters={"a": lora, "b": lora})
+    assert "is an adapter for llama, not for" in refused(rig, **{"from": "embed"}, adapters={"a": lora})
+    assert "more than one model's weights" in refused(rig, files={"a.gguf": demo, "b.gguf": embed})
+    assert "more than one model's weights" in refused(rig, **{"from": "demo"}, files={"b.gguf": embed})
+
+
+def archives() -> dict[str, bytes]:
+    zipped, tarred = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("../../escape", "x")
+    with tarfile.open(fileobj=tarred, mode="w") as archive_:
+        archive_.addfile(tarfile.TarInfo("../escape"))
+    return {"m.zip": zipped.getvalue(), "m.tar": tarred.getvalue(), "m.gz": b"\x1f\x8b\x08" + bytes(40)}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        *((name, data, "unsupported model format: ") for name, data in archives().items()),
+        ("m.7z", b"7z\xbc\xaf\x27\x1c" + bytes(40), "unsupported model format: "),
+        ("m.gguf", archives()["m.zip"], "unsupported model format: m.gguf looks like a zip archive"),
+        ("model.pt", b"\x80\x04\x95" + bytes(40), "unsupported model format: "),
+        ("m.gguf", b"<!DOCTYPE html><p>404", "supplied file was not in GGUF format: m.gguf looks like HTML"),
+        ("m", b"some text", "unknown type: m looks like plain text"),
+        ("m", b"", "unknown type: m looks like an empty file"),
+        ("m.gguf", b"GGUF", "truncated GGUF at byte 4"),
+        ("m.gguf", b"GG", "truncated GGUF at byte 2"),
+        ("m.gguf", Crafted().drop("general.architecture").bytes(), "general.architecture is missing"),
+    ],
+)
+def test_s08_s32_s43_g19_files_that_are_no_models(rig: Rig, name: str, data: bytes, text: str) -> None:
+    assert text in refused(rig, files={name: put(rig, data)})
+
+
+def test_safetensors_are_refused_naming_the_architecture(rig: Rig) -> None:
+    weights = put(rig, (80).to_bytes(8, "little") + b'{"a":1}' + bytes(90))
+    about = put(rig, json.dumps({"architectures": ["LlamaForCausalLM"]}).encode())
+    text = refused(rig, files={"model.safetensors": weights, "config.json": about})
+    assert "(LlamaForCausalLM) is not available yet" in text
+    odd = put(rig, b'{"architectures": ["<script>"]}')
+    assert "safetensors is not available yet" in refused(rig, files={"m.safetensors": weights, "config.json": odd})
+
+
+def test_s28_a_path_is_answered_alike_whether_it_exists_or_not(rig: Rig) -> None:
+    for key in ("path", "modelfile", "from"):
+        there, nowhere = (refused(rig, **{key: path}) for path in ("/etc/passwd", "/nope/passwd"))
+        assert there == nowhere
+        assert "passwd" not in there
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../x.gguf", "a/../../x", "C:\\x.gguf", "\\\\host\\x", "", "a\nb", "."]
+)
+def test_s28_a_files_name_stays_inside(rig: Rig, name: str) -> None:
+    assert refused(rig, files={name: put(rig, DEMO)}) == "file path must be relative"
+
+
+@pytest.mark.parametrize("digest", ["", "x", "sha256:../../etc/passwd", "sha256:" + "g" * 64, "sha512:" + "0" * 64])
+def test_n07_digests_that_are_none(rig: Rig, digest: str) -> None:
+    assert refused(rig, files={"m.gguf": digest}) == "invalid digest format"
+    assert refused(rig, **{"from": "demo"}, adapters={"m.gguf": digest}) == "invalid digest format"
+
+
+def test_a_blob_that_was_never_uploaded(rig: Rig) -> None:
+    assert "not found; upload it first" in refused(rig, files={"m.gguf": "sha256:" + "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"info": {"model_family": 1}}, 'info field "model_family" must be a string'),
+        ({"info": {"context_length": "x"}}, 'info field "context_length" must be a number'),
+        ({"info": {"context_length": -1}}, 'info field "context_length" must be a non-negative integer'),
+        ({"info": {"embedding_length": 1.5}}, 'info field "embedding_length" must be a non-negative integer'),
+        ({"info": {"context_length": True}}, 'info field "context_length" must be a number'),
+        ({"info": {"capabilities": "tools"}}, 'info field "capabilities" must be a list of strings'),
+        ({"license": 5}, "license: expected string or array of strings"),
+        ({"license": ["a", 5]}, "license: expected string or array of strings"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role: a message needs a role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content: expected string or null"),
+        ({"parameters": {"stop": "x"}}, 'option "stop" must be of type array'),
+        ({"parameters": {"top_p": 2}}, 'option "top_p" must be between 0 and 1'),
+        ({"template": "{% if x"}, "template error: line 1: {% is not closed by %}"),
+        ({"template": "a\n{{ .Prompt"}, "template error: line 2: {{ is not closed by }}"),
+        ({"files": {"a": 5}}, "expected string"),
+        ({"remote_host": "ollama.com"}, "remote_host: not available in this version"),
+    ],
+)
+def test_h02_fields_of_the_wrong_kind_are_named(rig: Rig, body: dict[str, Any], text: str) -> None:
+    assert text in refused(rig, **{"from": "demo"}, **body)
+
+
+def test_h11_unknown_parameters_are_kept_and_nulls_leave_the_bases(rig: Rig) -> None:
+    parameters = {"num_predict": None, "num_gqa": 8, "top_k": 5.0}
+    rig.lines("/api/create", {"model": "new", "from": "ns/tuned:v1", "parameters": parameters})
+    stored = rig.store.find(Name.parse("new"))
+    assert stored is not None
+    assert stored.params == {"num_predict": 3, "num_gqa": 8, "top_k": 5, "stop": ["<a>", "<b>"]}
+
+
+def test_g17_a_hostile_template_in_the_weights_is_kept_out_of_the_daemon(rig: Rig) -> None:
+    """A model is made of it all the same; what the template may do is the render helper's business."""
+    crafted = Crafted()
+    crafted.pairs["tokenizer.chat_template"] = pair("tokenizer.chat_template", STR, "{% for i in range(10**9) %}")
+    rig.lines("/api/create", {"model": "new", "files": {"m.gguf": put(rig, crafted.bytes())}})
+    assert rig.post("/api/show", {"model": "new"}).status_code == 200

@@ -1,0 +1,140 @@
+"""The step loop where the engine beneath it fails, which the real one cannot be made to do on demand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import cast
+
+import msgspec
+import pytest
+
+from powerd.protocol import HEADER, Delta, Failed, Finished, FromRunner, Generate, Stats
+from powerd.runner.engine import Engine, Mail
+from powerd.runner.llama import EngineBroken, Model
+from powerd.runner.outbox import Outbox
+from powerd.runner.scheduler import Scheduler
+from powerd.runner.sequence import Sequence, Token
+
+DECODER = msgspec.msgpack.Decoder(FromRunner)
+
+
+class Batch:
+    """Keeps only how many rows there are."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def clear(self) -> None:
+        self.rows = 0
+
+    def add(self, _token: int, _position: int, _slot: int) -> int:
+        self.rows += 1
+        return self.rows - 1
+
+    def extend(self, tokens: list[int], _position: int, _slot: int, _last: bool) -> int:
+        self.rows += len(tokens)
+        return self.rows - 1
+
+
+class Vocabulary:
+    def token(self, token: int) -> Token:
+        return Token(token, b"x", b"x", False)
+
+
+class Scripted:
+    """A model whose decodes go as `script` says, step by step; then well."""
+
+    def __init__(self, script: list[Callable[[], str]]) -> None:
+        self.batch = Batch()
+        self.vocabulary = Vocabulary()
+        self.forgotten: list[int] = []
+        self._script = script
+
+    def decode(self) -> str:
+        return self._script.pop(0)() if self._script else ""
+
+    def forget(self, slot: int) -> None:
+        self.forgotten.append(slot)
+
+
+class Sampler:
+    closed = False
+
+    def draw(self, row: int) -> int:
+        return row
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+def well() -> str:
+    return ""
+
+
+def no_room() -> str:
+    return "the cache has no room for the batch"
+
+
+def broken() -> str:
+    raise EngineBroken("llama_decode failed with -3")
+
+
+class Rig:
+    """An engine on a scripted model; `read` closes it and returns every frame but text and gauges."""
+
+    def __init__(self, *script: Callable[[], str], slots: int = 2) -> None:
+        self.model = Scripted(list(script))
+        self.mail: SimpleQueue[Mail] = SimpleQueue()
+        self._ours, theirs = socket.socketpair()
+        self._theirs = theirs
+        scheduler: Scheduler[Sequence] = Scheduler(slots, 512)
+        self.engine = Engine(cast(Model, self.model), scheduler, 100, self.mail, Outbox(theirs), lambda: 0)
+        self.samplers: list[Sampler] = []
+
+    def ask(self, number: int, tokens: int = 2) -> None:
+        self.samplers.append(Sampler())
+        self.mail.put(Sequence(Generate(number, num_predict=tokens), [1, 2, 3], 50, self.samplers[-1], 0))
+
+    def read(self) -> list[FromRunner]:
+        self._theirs.close()
+        frames = []
+        with self._ours, self._ours.makefile("rb") as stream:
+            while header := stream.read(HEADER.size):
+                frame = DECODER.decode(stream.read(HEADER.unpack(header)[0]))
+                if not isinstance(frame, Stats | Delta):
+                    frames.append(frame)
+        return frames
+
+
+def test_requests_of_a_batch_without_room_fail_and_the_engine_goes_on() -> None:
+    rig = Rig(no_room)
+    for number in (1, 2, 3):
+        rig.ask(number)
+    for _ in range(3):  # the failing step, then the two of the third request
+        rig.engine.turn()
+    first, second, third = rig.read()
+    assert isinstance(first, Failed)
+    assert isinstance(second, Failed)
+    assert isinstance(third, Finished)
+    assert (first.id, first.code, second.id) == (1, "runner_died", 2)
+    assert "no room" in first.message
+    assert (third.id, third.reason, third.output_tokens) == (3, "length", 2)
+    assert rig.model.forgotten == [0, 1, 0]
+    assert all(sampler.closed for sampler in rig.samplers)
+
+
+def test_a_broken_engine_tells_everyone_and_ends() -> None:
+    rig = Rig(well, broken, slots=1)
+    rig.ask(1)
+    rig.ask(2)
+    with pytest.raises(EngineBroken):
+        rig.engine.run()
+    frames = rig.read()
+    assert [(frame.id, frame.code) for frame in frames if isinstance(frame, Failed)] == [
+        (1, "runner_died"),
+        (2, "runner_died"),
+    ]
+    assert len(frames) == 2
