@@ -1,7 +1,7 @@
 """The composition root: builds every owner once, starts them in order, and stops them in the opposite one.
 
-Start: lock, store, fleet, helpers, both listeners, READY, reconciler. The listeners come before the first fetch, so a
-slow pull never makes a daemon look dead. Stop: refuse new work, let streams end within the drain timeout, end the
+Start: sockets bound, store locked, fleet, helpers, reconciler, both listeners, READY. What is in the store already is on
+offer when the first request comes; nothing waits for a fetch, so a slow pull never makes a daemon look dead. Stop: refuse new work, let streams end within the drain timeout, end the
 runners, close the sockets.
 """
 
@@ -53,6 +53,8 @@ logger = structlog.get_logger(__name__)
 RUNNER = (sys.executable, "-m", "powerd.runner")
 RENDER = (sys.executable, "-m", "powerd.render")
 CLOSE_SECONDS = 2.0
+#: The longest the listeners wait for models that are in the store to be put on offer.
+FIRST_ROUND_SECONDS = 1.0
 
 
 class Daemon:
@@ -129,8 +131,9 @@ class Daemon:
             raise
         await self._fleet.start()
         await self._renderers.start()
-        await self._serve(tcp, unix, host)
         await self._reconciler.start()
+        await self._reconciler.first_round(FIRST_ROUND_SECONDS)
+        await self._serve(tcp, unix, host)
         metrics.INFO.labels(__version__).set(1)
         logger.info("serving", listen=self.listen, socket=str(paths.socket), models=str(paths.models))
 

@@ -312,6 +312,15 @@ class Reconciler:
             raise NotFound(f'there is no condition "{condition}"; choose from {", ".join(pool)}')
         return pool[condition]
 
+    async def first_round(self, timeout: float) -> None:
+        """Wait until every model that needs no fetching has been put on offer."""
+
+        def look() -> Condition:
+            busy = any(not entry.settled and entry.progress is None for entry in self.entries.values())
+            return Condition("Offered", "False" if busy else "True")
+
+        await self.bulletin.until(look, timeout)
+
     async def settle(self, timeout: float) -> bool:
         """Wait until no entry has a step left to take and no wished-for load is under way."""
 
