@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-SCRUBBED = ("POWER_", "OLLAMA_")
+SCRUBBED = ("POWER_", "OLLAMA_", "PYTHONDONTWRITEBYTECODE")  # a user has bytecode compiled once
 
 
 class Powerd:
@@ -37,6 +37,7 @@ class Powerd:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
+        self.opened = 0.0  # time.perf_counter() when its sockets were there
 
     # ------------------------------------------------------------ life
 
@@ -67,7 +68,8 @@ class Powerd:
         while not self._listens():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"powerd did not start:\n{self.log()}")
-            time.sleep(0.02)
+            time.sleep(0.01)
+        self.opened = time.perf_counter()
         self.url = "http://" + self.status()["node"]["listen"]
 
     def _listens(self) -> bool:
