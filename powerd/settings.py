@@ -116,7 +116,7 @@ class PullSettings(_Section):
     """How bytes are fetched."""
 
     rate: Bytes = 0  # a second; 0 = no limit
-    parts: int = Field(default=8, ge=1, le=64)
+    parts: int = Field(default=4, ge=1, le=64)
     connections: int = Field(default=64, ge=1, le=1024)
     stall: Annotated[Seconds, Field(gt=0)] = 30.0
     tries: int = Field(default=6, ge=1, le=100)

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from powerd.catalog.spec import Catalog, ModelSpec
+from powerd.digest import Digest
 from powerd.errors import BadRequest, Busy, Conflict, NotFound
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason
@@ -156,7 +157,8 @@ class Library:
         if offer is None:
             raise NotFound(f"model '{text}' not found")
         key = offer.deployment.key
-        await asyncio.to_thread(self._store.delete, offer.stored.name)
+        running = {Digest(view.digest) for view in self._fleet.views()}
+        await asyncio.to_thread(self._store.delete, offer.stored.name, running)
         await self.refresh()
         if all(other.deployment.key != key for other in self.offers()):
             await self._fleet.unload(key, Reason.OPERATOR)

@@ -82,7 +82,7 @@ class OutboundConfig:
     ca: Path | None = None  # trusted besides the system's
     max_rate: int = 0  # bytes a second, all transfers together; 0 = no limit
     max_connections: int = 64
-    parts: int = 8  # of one blob at once
+    parts: int = 4  # of one blob at once; more keep the event loop waiting where the disk is the bottleneck
     offline: bool = False
     patience: Patience = Patience()
 

@@ -169,7 +169,7 @@ def test_a_slow_registry(at: Lab, store: Store) -> None:
         if status.get("digest") == str(at.model.weights_digest)
         if "completed" in status
     ]
-    assert len(weights) > 5
+    assert len(weights) >= 4
     assert weights == sorted(weights, key=lambda count: int(str(count)))
 
 
