@@ -243,7 +243,6 @@ def test_k01_a_pull_killed_at_60_percent_fetches_little_twice(tmp_path: Path) ->
         assert store.begun(digest) >= size // 2
         assert get(store, server.url, digest, size) == digest
     assert blobs(store).keys() == {digest}
-    print(f"twice {(sent - size) / MIB}")
     assert sent - size <= 32 * MIB
     store.close()
 

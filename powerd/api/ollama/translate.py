@@ -8,6 +8,7 @@ ends), and a failure in mid-stream is always a last `{"error": ...}` line.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -172,7 +173,7 @@ def local(moment: datetime) -> str:
 # ---------------------------------------------------------------- answers
 
 
-class _Lines:
+class _Lines(ABC):
     """What the NDJSON of generate and chat have in common."""
 
     content_type = "application/x-ndjson"
@@ -201,8 +202,9 @@ class _Lines:
         about = {"model": self._model, "created_at": utc(timing.now)}
         return _json(about | self._said(text) | end | self._more(finished) | figures(finished, timing))
 
+    @abstractmethod
     def _said(self, text: str) -> dict[str, object]:
-        raise NotImplementedError
+        """The text under the route's own key."""
 
     def _more(self, finished: Finished) -> dict[str, object]:
         return {}
