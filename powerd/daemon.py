@@ -1,8 +1,8 @@
 """The composition root: builds every owner once, starts them in order, and stops them in the opposite one.
 
-Start: sockets bound, store locked, fleet, helpers, reconciler, both listeners, READY. What is in the store already is on
-offer when the first request comes; nothing waits for a fetch, so a slow pull never makes a daemon look dead. Stop: refuse new work, let streams end within the drain timeout, end the
-runners, close the sockets.
+Start: sockets bound, store locked, fleet, helpers, reconciler, both listeners, READY. What is in the store already is
+on offer when the first request comes; nothing waits for a fetch, so a slow pull never makes a daemon look dead. Stop:
+refuse new work, let streams end within the drain timeout, end the runners, close the sockets.
 """
 
 from __future__ import annotations
