@@ -236,6 +236,8 @@ class Outbound:
         try:
             async for chunk in response.aiter_raw():
                 await self._rate.take(len(chunk))
+                async with self._turn:  # one chunk in each pass of the loop, or a fast network keeps all others waiting
+                    await asyncio.sleep(0)
                 yield chunk
         except httpx.TransportError as error:
             shown = show_url(str(response.url))
@@ -313,6 +315,7 @@ class _PeerCheck:
             self._direct = (info["host"].strip("[]").lower(), info["port"]) == (self._origin.host, self._origin.port)
         elif event == "connection.connect_tcp.complete":
             stream = info["return_value"]
+            stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             peer = stream.get_extra_info("server_addr")
             try:
                 if self._direct and peer:
