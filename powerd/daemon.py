@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import sdnotify
@@ -53,6 +53,9 @@ logger = structlog.get_logger(__name__)
 RUNNER = (sys.executable, "-m", "powerd.runner")
 RENDER = (sys.executable, "-m", "powerd.render")
 CLOSE_SECONDS = 2.0
+#: What one step of the stop may take, and the fleet beyond its drain: its ladder of Shutdown, SIGTERM and SIGKILL.
+STEP_SECONDS = 3.0
+FLEET_SECONDS = 20.0
 #: The longest the listeners wait for models that are in the store to be put on offer.
 FIRST_ROUND_SECONDS = 1.0
 
@@ -245,14 +248,15 @@ class Daemon:
         self._stopping = True
         self._notify("STOPPING=1")
         logger.info("stopping", drain=drain)
-        await self._reconciler.stop()
-        await self._fleet.stop(drain)
-        await self._renderers.stop()
-        await asyncio.gather(*(listener.stop(min(drain, CLOSE_SECONDS)) for listener in self._listeners))
+        await _within(STEP_SECONDS, "reconciler", self._reconciler.stop())
+        await _within(drain + FLEET_SECONDS, "fleet", self._fleet.stop(drain))
+        await _within(STEP_SECONDS, "render helpers", self._renderers.stop())
+        for listener in self._listeners:
+            await _within(STEP_SECONDS, "listener", listener.stop(min(drain, CLOSE_SECONDS)))
         with contextlib.suppress(OSError):
             self.config.paths.socket.unlink()
-        await self._outbound.aclose()
-        await asyncio.to_thread(self._store.close)
+        await _within(STEP_SECONDS, "outbound connections", self._outbound.aclose())
+        await _within(STEP_SECONDS, "store", asyncio.to_thread(self._store.close))
         logger.info("stopped")
 
     async def _reload(self) -> None:
@@ -289,6 +293,25 @@ class Daemon:
         self._notifier.notify(message)
 
 
+async def _within(seconds: float, step: str, work: Awaitable[None]) -> None:
+    """Take one step of the stop; one that does not end is told and left behind, so that the stop itself always ends."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task}, timeout=seconds)
+    if not task.done():
+        task.cancel()
+        logger.error("a step of the stop did not end in time", step=step, seconds=seconds)
+    elif not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("a step of the stop failed", step=step, error=str(error))
+
+
+async def _serve_and_leave(config: Config) -> None:
+    """Run until stopped, then end the process: no thread that still waits for something may hold it."""
+    await Daemon(config).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def run(argv: Sequence[str]) -> int:
     """The `powerd` command; returns the exit code."""
     flags = parser().parse_args(argv)
@@ -303,7 +326,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         if flags.fsck:
             return check_store(config.paths.store, repair=flags.repair, as_json=flags.json)
-        asyncio.run(Daemon(config).run())
+        asyncio.run(_serve_and_leave(config))
     except (CannotListen, PowerError) as error:
         sys.stderr.write(f"powerd: {error}\n")
         return EX_CONFIG

@@ -35,6 +35,8 @@ WITHDRAW_SECONDS = 2.0
 INTERVAL_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 300.0)
 COLLECT_SECONDS = 600.0
+#: How long tasks that were cancelled may take to end.
+STOP_SECONDS = 2.0
 
 
 class Reconciler:
@@ -78,7 +80,8 @@ class Reconciler:
         tasks = [*self._tasks, *(entry.task for entry in self.entries.values() if entry.task)]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
 
     async def apply(self) -> list[str]:
         """Read models.yaml now and take it over; the problems that forbid it, empty when all is well."""

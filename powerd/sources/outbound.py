@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,8 +37,6 @@ MAX_DOCUMENT = 1 << 20
 REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_REDIRECTS = 10
 _DOCUMENT_SECONDS = 120.0
-#: Bytes a connection may hold that we have not read: what a kill wastes, and 8 of them still fill a fast long line.
-_RECEIVE_BUFFER = 1 << 20
 _AGENT = f"powerd/{__version__}"
 
 
@@ -115,7 +112,6 @@ class Outbound:
         self._rate = RateLimit(self.config.max_rate)
         self._clients: dict[tuple[bool, tuple[Path, ...]], httpx.AsyncClient] = {}
         self._making = asyncio.Lock()
-        self._turn = asyncio.Lock()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -236,8 +232,6 @@ class Outbound:
         try:
             async for chunk in response.aiter_raw():
                 await self._rate.take(len(chunk))
-                async with self._turn:  # one chunk in each pass of the loop, or a fast network keeps all others waiting
-                    await asyncio.sleep(0)
                 yield chunk
         except httpx.TransportError as error:
             shown = show_url(str(response.url))
@@ -315,7 +309,6 @@ class _PeerCheck:
             self._direct = (info["host"].strip("[]").lower(), info["port"]) == (self._origin.host, self._origin.port)
         elif event == "connection.connect_tcp.complete":
             stream = info["return_value"]
-            stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             peer = stream.get_extra_info("server_addr")
             try:
                 if self._direct and peer:

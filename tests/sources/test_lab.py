@@ -18,7 +18,8 @@ from powerd.sources.outbound import Host
 from powerd.store.manifest import StoredModel
 from powerd.store.store import Store
 from tests.sources import lab
-from tests.sources.models import SMALL, Statuses, blobs, config, opened, pull, push, stored
+from tests.sources.chaos import Chaos, Fault, Kind
+from tests.sources.models import QUICK, SMALL, Statuses, blobs, config, opened, pull, push, stored
 
 pytestmark = pytest.mark.lab
 
@@ -190,3 +191,29 @@ def test_416_of_a_finished_blob_is_never_provoked(at: Lab, store: Store) -> None
     partial.write(0, LARGE)
     partial.close()
     assert same(at, store, pull(store, f"{at.open}/library/lab:1"))
+
+
+KINDS: tuple[Kind, ...] = ("refuse", "reset", "end", "stall")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_f16_r02_r11_a_network_that_breaks_at_random(at: Lab, store: Store, seed: int) -> None:
+    """The first connection breaks, and then every second one; the model arrives, and little of it twice."""
+    chance = random.Random(seed)
+
+    def choose() -> Fault:
+        if network.broken and chance.random() < 0.5:
+            return Fault()
+        return Fault(chance.choice(KINDS), chance.randrange(len(LARGE) // 3))
+
+    with Chaos(at.open, choose) as network:
+        rules = config(patience=replace(QUICK, stall=0.3))
+        assert same(at, store, pull(store, f"{network.host}/library/lab:1", rules))
+        assert network.down <= 1.5 * len(LARGE)
+
+
+def test_f16_r01_a_bit_that_flips_on_the_way(at: Lab, store: Store) -> None:
+    faults = [Fault("flip", 6 * MIB)]
+    with Chaos(at.open, lambda: faults.pop() if faults else Fault()) as network:
+        assert same(at, store, pull(store, f"{network.host}/library/lab:1", replace(config(), parts=1)))
+        assert network.down >= 2 * len(LARGE)
