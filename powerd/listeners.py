@@ -145,5 +145,5 @@ class Listener:
             self._socket.close()
             return
         self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
-        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-            await asyncio.wait_for(self._task, timeout)
+        await asyncio.wait({self._task}, timeout=timeout)
+        self._task.cancel()

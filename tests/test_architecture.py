@@ -182,3 +182,9 @@ def test_no_unsafe_deserialiser() -> None:
 def test_every_module_says_what_it_is() -> None:
     for path in MODULES:
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_no_wait_for_which_loses_cancellations() -> None:
+    """Python 3.11's asyncio.wait_for swallows a cancellation that meets a finished wait; asyncio.timeout does not."""
+    for path in MODULES:
+        assert "asyncio.wait_for(" not in path.read_text(), path

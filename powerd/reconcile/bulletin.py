@@ -61,4 +61,5 @@ class Bulletin:
                 return condition.status == "True", condition
             self._bell.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), min(left, LOOK_SECONDS))
+                async with asyncio.timeout(min(left, LOOK_SECONDS)):
+                    await self._bell.wait()

@@ -153,7 +153,8 @@ class Reconciler:
                 return
             if not again:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(entry.wake.wait(), self._pause(entry))
+                    async with asyncio.timeout(self._pause(entry)):
+                        await entry.wake.wait()
 
     def _pause(self, entry: Entry) -> float:
         now = time.monotonic()

@@ -78,7 +78,8 @@ class Watch:
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._event.wait(), self._look)
+                    async with asyncio.timeout(self._look):
+                        await self._event.wait()
                 self._event.clear()
                 now = await asyncio.to_thread(read, self._path)
                 if now.mark == seen.mark:

@@ -119,3 +119,25 @@ def test_y09_what_is_no_regular_file_is_said_and_never_hangs(tmp_path: Path) -> 
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     assert "not UTF-8 at byte 3" in read(tmp_path / "latin").problem
     assert read(tmp_path / "missing") == Reading(None)
+
+
+def test_a_watch_ends_when_cancelled_although_its_directory_just_changed(tmp_path: Path) -> None:
+    """In Python 3.11 `asyncio.wait_for` loses a cancellation that meets an event already set."""
+
+    async def main() -> bool:
+        watch = Watch(tmp_path / "models.yaml", look=5)
+
+        async def follow() -> None:
+            async for _ in watch.changes(Reading(None)):
+                pass
+
+        task = asyncio.create_task(follow())
+        await asyncio.sleep(0.05)
+        watch._event.set()
+        await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=2)
+        task.cancel()
+        return bool(done)
+
+    assert asyncio.run(main())
