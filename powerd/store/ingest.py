@@ -16,8 +16,9 @@ from types import TracebackType
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest
+from powerd.store.commit import publish
 from powerd.store.failpoints import reach
-from powerd.store.files import BLOB_MODE, naming, regular, sync_directory, sync_file, write_all
+from powerd.store.files import BLOB_MODE, naming, regular, write_all
 
 CHUNK = 4 << 20
 _FICLONE = 0x40049409  # linux/fs.h
@@ -158,14 +159,7 @@ class Ingest:
     def _publish(self, digest: Digest) -> None:
         if not self._link:  # the mode of a linked file is its owner's
             os.fchmod(self._open_fd(), BLOB_MODE)
-        reach("commit.before_sync")
-        sync_file(self._open_fd())
-        self.on_publish(digest)
-        reach("commit.before_rename")
-        self.path.rename(self._blobs / digest.blob_name)
-        reach("commit.after_rename")
-        sync_directory(self._blobs)
-        reach("commit.after_directory_sync")
+        publish(self._open_fd(), self.path, self._blobs, digest, self.on_publish)
 
     def abort(self) -> None:
         """Remove every trace; harmless after the ingest has ended."""

@@ -23,8 +23,9 @@ import msgspec
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Conflict
+from powerd.store.commit import publish
 from powerd.store.failpoints import reach
-from powerd.store.files import BLOB_MODE, DIRECTORY_MODE, naming, read_small, sync_directory, sync_file, write_all
+from powerd.store.files import BLOB_MODE, DIRECTORY_MODE, naming, read_small, write_all
 from powerd.store.ranges import Ranges, Span
 
 _CHUNK = 4 << 20
@@ -200,14 +201,7 @@ class Partial:
     def _publish(self, digest: Digest) -> None:
         os.ftruncate(self._open_fd(), self._hashed)
         os.fchmod(self._open_fd(), BLOB_MODE)
-        reach("commit.before_sync")
-        sync_file(self._open_fd())
-        self.on_publish(digest)
-        reach("commit.before_rename")
-        self.data.rename(self._blobs / digest.blob_name)
-        reach("commit.after_rename")
-        sync_directory(self._blobs)
-        reach("commit.after_directory_sync")
+        publish(self._open_fd(), self.data, self._blobs, digest, self.on_publish)
 
     def close(self) -> None:
         """End it for this time and keep what came, if there is any and it can be recognised; harmless after the end."""
