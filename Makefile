@@ -3,13 +3,19 @@ PYTHON ?= python3
 PORT ?= 11434
 BIN := .venv/bin
 
+# For `make install`: where to, and the hardware the engine is compiled for (cpu, cuda, vulkan, metal or rocm).
+PREFIX ?= /usr/local
+DESTDIR ?=
+BACKEND ?= cpu
+
 # Tests that need more than Python: a real registry behind nginx (marked `lab`), and mounts (marked `root`).
+# Those that boot a systemd (marked `systemd`) have a target of their own.
 LAB := $(shell { command -v docker-registry && command -v openssl && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null || echo lab)
 ROOT := $(shell test "$$(id -u)" = 0 || echo root)
 LEFT_OUT := $(strip $(LAB) $(ROOT))
-SELECT := $(if $(LEFT_OUT),-m "not ($(subst $() $(), or ,$(LEFT_OUT)))")
+SELECT := -m "not ($(subst $() $(), or ,$(strip systemd $(LEFT_OUT))))"
 
-.PHONY: run test lint bench torture clean
+.PHONY: run test test-systemd lint bench torture wheels install uninstall clean
 
 run: .venv/run.stamp
 	@mkdir -p .run && test -e .run/models.yaml || cp etc/models.yaml .run/models.yaml
@@ -23,6 +29,12 @@ test: .venv/test.stamp
 	@test -z "$(LEFT_OUT)" || echo "left out on this machine: tests marked $(LEFT_OUT) (lab: install docker-registry, nginx, openssl; root: run as root)"
 	$(BIN)/python -m pytest $(SELECT)
 
+# Boots a real systemd in an overlay of this machine's root, in mount and process namespaces that leave nothing behind.
+test-systemd:
+	@$(PYTHON) -m tests.systemd.needs
+	$(MAKE) .venv/test.stamp
+	unshare --mount --pid --fork --kill-child=TERM --mount-proc $(BIN)/python -m pytest -m systemd tests/systemd
+
 lint: .venv/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,6 +45,16 @@ bench: .venv/test.stamp
 
 torture: .venv/test.stamp
 	$(BIN)/python -m tests.torture
+
+# What `make install` takes: with these made first, root neither downloads nor compiles anything.
+wheels:
+	@PYTHON='$(PYTHON)' BACKEND='$(BACKEND)' sh install/wheels.sh
+
+install:
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' BACKEND='$(BACKEND)' sh install/install.sh
+
+uninstall:
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh install/uninstall.sh
 
 clean:
 	rm -rf .venv .run .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

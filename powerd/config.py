@@ -7,19 +7,22 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from powerd import __version__
+from powerd.catalog.json_schema import schema
 from powerd.catalog.loader import Block, Node, Scalar, load
-from powerd.catalog.parse import parse
+from powerd.catalog.parse import parse_files
 from powerd.catalog.problems import Problems
-from powerd.catalog.spec import CatalogError, Position, Problem
+from powerd.catalog.spec import Catalog, CatalogError, Position, Problem
+from powerd.documents import read
 from powerd.files import read_text
 from powerd.paths import Paths, config_directory, resolve
+from powerd.provenance import origins
 from powerd.settings import Settings, explain
 from powerd.settings import load as fold
 
@@ -41,6 +44,7 @@ class Config:
 
     settings: Settings
     paths: Paths
+    origins: Mapping[str, str] = field(default_factory=dict)  # what set each option, by dotted key
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
         prog="powerd",
         description="Keeps this machine's language models as models.yaml declares them, and serves them.",
-        epilog="Exit codes: 0 clean stop, 1 --fsck found damage, 78 bad configuration or another powerd is running. "
-        "Each option is also a POWER_* variable and a key of powerd.yaml.",
+        epilog="Exit codes: 0 clean stop, 1 --fsck found damage, 2 --plan or --diff found changes, 78 bad "
+        "configuration or another powerd is running. Each option is also a POWER_* variable and a key of powerd.yaml.",
     )
     flags.add_argument("--config", type=Path, metavar="F", help="powerd.yaml")
     flags.add_argument("--models", type=Path, metavar="F", help="models.yaml")
@@ -58,9 +62,16 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--listen", metavar="HOST:PORT", help="address of the APIs (127.0.0.1:11434)")
     flags.add_argument("--socket", type=Path, metavar="PATH", help="control socket")
     flags.add_argument("--check", action="store_true", help="check powerd.yaml and models.yaml, start nothing")
+    flags.add_argument("--schema", action="store_true", help="print the JSON schema of models.yaml")
+    flags.add_argument("--doctor", action="store_true", help="examine this machine and installation, start nothing")
     flags.add_argument("--fsck", action="store_true", help="check every byte of the store, start nothing")
+    flags.add_argument(
+        "--plan", nargs="?", const="", metavar="F", help="what a start would change, F in models.yaml's place; no start"
+    )
+    flags.add_argument("--diff", action="store_true", help="models.yaml, the last generation and the store; no start")
+    flags.add_argument("--locked", action="store_true", help="refuse sources that are not in models.lock.yaml")
     flags.add_argument("--repair", action="store_true", help="with --fsck: move corrupt blobs away")
-    flags.add_argument("--json", action="store_true", help="with --check or --fsck: print a JSON object")
+    flags.add_argument("--json", action="store_true", help="with a check, plan or diff: print a JSON object")
     flags.add_argument("--version", action="version", version=f"powerd {__version__}")
     return flags
 
@@ -73,6 +84,8 @@ def configure(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
         for name in ("config", "models", "state", "listen", "socket")
         if (value := getattr(flags, name)) is not None
     }
+    if flags.locked:
+        given["locked"] = True
     if flags.store is not None:
         given["store"] = {"path": flags.store}
     path = flags.config or Path(environ.get("POWER_CONFIG") or config_directory(uid, environ, home) / "powerd.yaml")
@@ -82,7 +95,8 @@ def configure(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
         settings = fold({**given, "config": path}, environ, values)
     except ValidationError as error:
         raise BadConfig([f"{keys.get(key, path)}: {sentence}" for key, sentence in explain(error)]) from None
-    return Config(settings, resolve(settings, uid, environ, home))
+    places = {key: f"{at.file}:{at.line}" for key, at in keys.items()}
+    return Config(settings, resolve(settings, uid, environ, home), origins(given, environ, places))
 
 
 def _read(path: Path, *, must_exist: bool) -> tuple[dict[str, Any], dict[str, Position]]:
@@ -147,18 +161,19 @@ def check(flags: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return EX_CONFIG if problems else 0
 
 
-def _check_models(path: Path, *, named: bool) -> Any:
-    try:
-        text = read_text(path)
-    except FileNotFoundError:
-        if named:
-            raise BadConfig([f"{path}: there is no such file"]) from None
-        text = "apiVersion: powerd/v1\n"
-    except UnicodeDecodeError as error:
-        raise BadConfig([f"{path}: not UTF-8 at byte {error.start}"]) from None
-    except OSError as error:
-        raise BadConfig([f"{path}: {error.strerror}"]) from None
-    return parse(text, file=str(path), directory=path.parent, read_file=read_text)
+def _check_models(path: Path, *, named: bool) -> Catalog:
+    reading = read(path, guarded=False)
+    if reading.problem:
+        raise BadConfig([reading.problem])
+    if named and str(path) not in reading.documents:
+        raise BadConfig([f"{path}: there is no such file"])
+    return parse_files(reading.documents, file=str(path), read_file=read_text)
+
+
+def print_schema() -> int:
+    """`powerd --schema`: the JSON schema of models.yaml on standard output."""
+    sys.stdout.write(json.dumps(schema(), indent=2, ensure_ascii=False) + "\n")
+    return 0
 
 
 def _report(problems: list[str], warnings: list[str], models: int, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import sdnotify
@@ -25,23 +25,35 @@ from powerd import __version__, log, metrics
 from powerd.api.app import SOCKET_ROUTES, TCP_ROUTES, build_app
 from powerd.api.auth import access
 from powerd.api.context import ApiContext
-from powerd.config import EX_CONFIG, BadConfig, Config, check, configure, parser
+from powerd.config import EX_CONFIG, BadConfig, Config, check, configure, parser, print_schema
 from powerd.control import app as control
-from powerd.control.offline import check_store
-from powerd.control.schema import Node
+from powerd.control.offline import check_store, foretell
+from powerd.control.schema import Device, Node
+from powerd.doctor import doctor
+from powerd.ending import within
 from powerd.errors import PowerError
 from powerd.fleet.fleet import Fleet
+from powerd.fleet.footprints import Footprints, engine
+from powerd.fleet.prober import NOW_SECONDS, Prober, ask, drivers
 from powerd.fleet.renderers import Renderers
+from powerd.fleet.survey import Survey
 from powerd.fleet.terms import FleetConfig, FleetEvent
-from powerd.listeners import CannotListen, Listener, bind_tcp, bind_unix
+from powerd.hearts import hearts
+from powerd.listeners import CannotListen, Listener, UnixDoor, bind_tcp, bind_unix
+from powerd.machine import engine_version
+from powerd.protocol import Deployment, Probe, Probed, ProbeFailed
+from powerd.pulse import Heart, Pulse, Supervisor, answers
 from powerd.reconcile.acquire import Reach
-from powerd.reconcile.compose import NodeDefaults
+from powerd.reconcile.canary import Canary
+from powerd.reconcile.decide import NodeDefaults
+from powerd.reconcile.devicecare import DeviceCare
 from powerd.reconcile.entry import Tools
 from powerd.reconcile.history import History
 from powerd.reconcile.library import Library
 from powerd.reconcile.pulls import Pulls
+from powerd.reconcile.readiness import Readiness
 from powerd.reconcile.reconciler import Reconciler
-from powerd.settings import host_port
+from powerd.settings import Settings, host_port
 from powerd.sources.configured import outbound_config
 from powerd.sources.huggingface import HubConfig
 from powerd.sources.outbound import Outbound
@@ -56,6 +68,8 @@ CLOSE_SECONDS = 2.0
 #: What one step of the stop may take, and the fleet beyond its drain: its ladder of Shutdown, SIGTERM and SIGKILL.
 STEP_SECONDS = 3.0
 FLEET_SECONDS = 20.0
+#: The most a stop takes beyond the drain: every step above, and two listeners.
+STOP_SECONDS = FLEET_SECONDS + 8 * STEP_SECONDS
 #: The longest the listeners wait for models that are in the store to be put on offer.
 FIRST_ROUND_SECONDS = 1.0
 
@@ -72,20 +86,19 @@ class Daemon:
             lower=default_lower(Path.home(), os.environ) if lower is None else [Path(path) for path in lower],
             quota=settings.store.quota,
         )
-        budget = settings.devices["cpu"].budget if "cpu" in settings.devices else None
+        self._survey = Survey(settings)
+        self._footprints = Footprints(paths.state / "footprints.json", engine(), self._survey.current)
         self._fleet = Fleet(
-            FleetConfig(
-                max_loaded_models=settings.max_loaded_models,
-                max_queue=settings.max_queue,
-                load_timeout=settings.load_timeout,
-                keep_alive=settings.keep_alive,
-                memory_budget=budget,
-            ),
+            FleetConfig.of(settings),
             runner,
             self._on_fleet_event,
+            devices=self._survey.devices,
+            needs=self._footprints.need,
+            on_measured=self._footprints.measured,
         )
+        self._prober = Prober(self._footprints, self._offered)
         self._renderers = Renderers(RENDER)
-        node = self._defaults = NodeDefaults(settings.context_length, settings.parallel, settings.kv_cache)
+        node = self._defaults = NodeDefaults.of(settings, self._survey.current)
         self._outbound = Outbound(outbound_config(settings, paths.state))
         hub = HubConfig(settings.sources.huggingface.endpoint, settings.sources.huggingface.token_file)
         reach = Reach(self._store, self._outbound, hub)
@@ -99,17 +112,29 @@ class Daemon:
             default_model=settings.default_model,
         )
         self._reconciler = Reconciler(
-            Tools(self._store, self._fleet, self._library, node, reach),
+            Tools(self._store, self._fleet, self._library, node, reach, self._footprints.need, self._prober.now),
             paths.models,
             History(paths.state / "generations", settings.keep_generations),
             allow_empty=settings.allow_empty,
+            locked=settings.locked,
             max_delete_fraction=settings.max_delete_fraction,
         )
-        self._listeners: list[Listener] = []
+        self._look_after(settings)
+        self._listeners: list[Listener | UnixDoor] = []
         self._started = time.monotonic()
         self._stopping = False
         self._notifier = sdnotify.SystemdNotifier()
         self.listen = settings.listen
+
+    def _look_after(self, settings: Settings) -> None:
+        """Those who find out whether what runs is well."""
+        judging, bulletin = self._reconciler.judging, self._reconciler.bulletin
+        canary = settings.canary
+        self._canary = Canary(self._fleet, bulletin, judging.key, interval=canary.interval, timeout=canary.timeout)
+        named = [name for name in settings.devices if name != "cpu"]
+        self._care = DeviceCare(self._ask_devices, bulletin, self._other_devices, named)
+        judging.verdict, judging.devices = self._canary.verdict, self._care.state
+        self._readiness = Readiness(self._reconciler.entries, judging, self._canary, settings.ready_when)
 
     # ------------------------------------------------------------ start
 
@@ -132,11 +157,15 @@ class Daemon:
             if error.code == "conflict":
                 raise CannotListen(f"another powerd is running: {error}") from None
             raise
+        if await self._survey.look():
+            self._fleet.set_devices(self._survey.devices)
         await self._fleet.start()
         await self._renderers.start()
         await self._reconciler.start()
-        await self._reconciler.first_round(FIRST_ROUND_SECONDS)
+        await self._reconciler.waiting.first_round(FIRST_ROUND_SECONDS)
         await self._serve(tcp, unix, host)
+        self._prober.start()
+        self._care.start(self._survey.devices[1:], driver=drivers())
         metrics.INFO.labels(__version__).set(1)
         logger.info("serving", listen=self.listen, socket=str(paths.socket), models=str(paths.models))
 
@@ -151,6 +180,7 @@ class Daemon:
             started=self._started,
             stopping=lambda: self._stopping,
             not_ready=self.not_ready,
+            fresh=self._readiness.fresh,
             default_model=settings.default_model,
         )
         rules = access(
@@ -169,9 +199,13 @@ class Daemon:
             max_delete_fraction=settings.max_delete_fraction,
             pulls=self._pulls,
             defaults=self._defaults,
+            devices=self._devices,
+            origins=self.config.origins,
+            keep_alive=settings.keep_alive,
         )
         public = Listener(build_app(context, rules, TCP_ROUTES), tcp)
-        private = Listener(control.build(commands, build_app(context, None, SOCKET_ROUTES)), unix)
+        app = control.build(commands, build_app(context, None, SOCKET_ROUTES))
+        private = self._door = UnixDoor(app, self.config.paths.socket, unix)
         self.listen = f"[{host}]:{public.port}" if ":" in host else f"{host}:{public.port}"
         self._listeners = [public, private]
         for listener in self._listeners:
@@ -181,15 +215,7 @@ class Daemon:
         """Why /readyz says no; empty when it says yes."""
         if self._stopping:
             return ["powerd is stopping"]
-        wanted = self.config.settings.ready_when
-        if wanted == "listening":
-            return []
-        return [
-            f"model '{name}' is declared loaded and is not ready"
-            for name, entry in self._reconciler.entries.items()
-            if entry.last.state == "loaded" and (wanted == "all" or (entry.offer is None or entry.offer.pinned))
-            if (ready := entry.conditions.get("Ready")) is None or ready.status != "True"
-        ]
+        return self._readiness.reasons()
 
     def _node(self) -> Node:
         memory = self._fleet.memory()
@@ -202,10 +228,33 @@ class Daemon:
             store=str(self.config.paths.store),
             memory_budget=sum(budget for _, budget, _ in memory),
             memory_used=sum(used for _, _, used in memory),
+            config_file=str(self.config.paths.config),
+            state=str(self.config.paths.state),
+            socket=str(self.config.paths.socket),
+            engine=engine_version(),
         )
+
+    def _devices(self) -> list[Device]:
+        given = {device: used for device, _, used in self._fleet.memory()}
+        return [
+            Device(one.id, one.budget, given.get(one.id, 0), one.kind, one.name, one.total)
+            for one in self._survey.devices
+        ]
+
+    async def _ask_devices(self) -> Probed | ProbeFailed:
+        return await ask(Probe(), NOW_SECONDS) if drivers() else Probed("", (), 0)
+
+    def _other_devices(self, answer: Probed) -> None:
+        if self._survey.take(answer):
+            self._fleet.set_devices(self._survey.devices)
+
+    def _offered(self) -> list[Deployment]:
+        return [entry.offer.deployment for entry in self._reconciler.entries.values() if entry.offer is not None]
 
     def _on_fleet_event(self, event: FleetEvent) -> None:
         self._reconciler.fleet_event(event)
+        if event.kind == "ready":
+            self._canary.look()
 
     # ------------------------------------------------------------ run and stop
 
@@ -229,7 +278,7 @@ class Daemon:
 
         loop.add_signal_handler(signal.SIGHUP, reload)
         await self.start()
-        pulse = asyncio.create_task(self._pulse())
+        pulse = asyncio.create_task(self._pulse().run(), name="pulse")
         gc.freeze()  # what start-up made lives as long as the process; collections need not walk it
         await stop.wait()
         pulse.cancel()
@@ -246,18 +295,25 @@ class Daemon:
     async def stop(self, drain: float) -> None:
         """Refuse new work, wait up to `drain` seconds for what runs, end the runners, close the sockets."""
         self._stopping = True
-        self._notify("STOPPING=1")
+        self._notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={(drain + STOP_SECONDS) * 1e6:.0f}")
         logger.info("stopping", drain=drain)
-        await _within(STEP_SECONDS, "reconciler", self._reconciler.stop())
-        await _within(drain + FLEET_SECONDS, "fleet", self._fleet.stop(drain))
-        await _within(STEP_SECONDS, "render helpers", self._renderers.stop())
+        await within(STEP_SECONDS, "canary", self._canary.stop())
+        await within(STEP_SECONDS, "reconciler", self._reconciler.stop())
+        await within(STEP_SECONDS, "probes", self._still())
+        await within(drain + FLEET_SECONDS, "fleet", self._fleet.stop(drain))
+        await within(STEP_SECONDS, "render helpers", self._renderers.stop())
         for listener in self._listeners:
-            await _within(STEP_SECONDS, "listener", listener.stop(min(drain, CLOSE_SECONDS)))
+            await within(STEP_SECONDS, "listener", listener.stop(min(drain, CLOSE_SECONDS)))
         with contextlib.suppress(OSError):
             self.config.paths.socket.unlink()
-        await _within(STEP_SECONDS, "outbound connections", self._outbound.aclose())
-        await _within(STEP_SECONDS, "store", asyncio.to_thread(self._store.close))
+        await within(STEP_SECONDS, "outbound connections", self._outbound.aclose())
+        await within(STEP_SECONDS, "store", asyncio.to_thread(self._store.close))
         logger.info("stopped")
+
+    async def _still(self) -> None:
+        await self._prober.stop()
+        await self._care.stop()
+        self._footprints.close()
 
     async def _reload(self) -> None:
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -266,42 +322,34 @@ class Daemon:
             logger.error("models.yaml refused", problems=problems[:20])
         self._notify("READY=1")
 
-    async def _pulse(self) -> None:
-        """Speak to the service manager: READY, STATUS when it changes, and WATCHDOG from this very loop."""
-        interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or 5.0
-        said = ready = ""
-        while True:
-            if not ready and not self.not_ready():
-                ready = "READY=1"
-                self._notify(ready)
-            status = self._status_line()
-            if status != said:
-                said = status
-                self._notify(f"STATUS={status}")
-            if not ready:
-                self._notify("EXTEND_TIMEOUT_USEC=30000000")
-            self._notify("WATCHDOG=1")
-            await asyncio.sleep(min(interval, 5.0) if ready else 0.2)
+    def _pulse(self) -> Pulse:
+        """What the service manager hears, and the heartbeats of those who must make progress for that."""
+        supervisor = Supervisor(self._notify, int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6)
+        beating = hearts(self._canary, self._reconciler, self._door)
+        if supervisor.watchdog:
+            host, port = host_port(self.listen)
+            beating.append(Heart("listener", lambda: answers(host, port), supervisor.rest))
+        return Pulse(
+            supervisor,
+            tuple(beating),
+            ready=lambda: not self.not_ready(),
+            status=self._status_line,
+            resumed=self._resumed,
+        )
+
+    def _resumed(self) -> None:
+        """The machine slept: what was known of runners and devices is asked anew."""
+        self._canary.resumed()
+        self._care.resumed()
 
     def _status_line(self) -> str:
         entries = self._reconciler.entries
-        failing = len(self._reconciler.failing())
+        failing = len(self._reconciler.judging.failing())
         loaded = sum(view.state == "ready" for view in self._fleet.views())
         return f"{len(entries)} declared, {failing} not as declared, {loaded} loaded, listening on {self.listen}"
 
     def _notify(self, message: str) -> None:
         self._notifier.notify(message)
-
-
-async def _within(seconds: float, step: str, work: Awaitable[None]) -> None:
-    """Take one step of the stop; one that does not end is told and left behind, so that the stop itself always ends."""
-    task = asyncio.ensure_future(work)
-    await asyncio.wait({task}, timeout=seconds)
-    if not task.done():
-        task.cancel()
-        logger.error("a step of the stop did not end in time", step=step, seconds=seconds)
-    elif not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("a step of the stop failed", step=step, error=str(error))
 
 
 async def _serve_and_leave(config: Config) -> None:
@@ -317,6 +365,10 @@ def run(argv: Sequence[str]) -> int:
     flags = parser().parse_args(argv)
     if flags.check:
         return check(flags, os.environ)
+    if flags.schema:
+        return print_schema()
+    if flags.doctor:
+        return doctor(flags, os.environ)
     try:
         config = configure(flags, os.environ)
     except BadConfig as error:
@@ -326,6 +378,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         if flags.fsck:
             return check_store(config.paths.store, repair=flags.repair, as_json=flags.json)
+        if flags.plan is not None or flags.diff:
+            return foretell(config.settings, config.paths, flags.plan, as_json=flags.json)
         asyncio.run(_serve_and_leave(config))
     except (CannotListen, PowerError) as error:
         sys.stderr.write(f"powerd: {error}\n")

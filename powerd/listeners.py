@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 HEADER_DEADLINE_MS = 10_000
+#: How long streams over a control socket whose file went away may go on.
+LEFTOVER_SECONDS = 3600.0
 
 
 class CannotListen(Exception):
@@ -147,3 +149,48 @@ class Listener:
         self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
         await asyncio.wait({self._task}, timeout=timeout)
         self._task.cancel()
+
+
+class UnixDoor:
+    """The listener on the control socket, put back when the socket's file is gone (reliability C06)."""
+
+    def __init__(self, app: Callable[..., Any], path: Path, listener: socket.socket) -> None:
+        self._app = app
+        self._path = path
+        self._open = Listener(app, listener)
+        self._file = _identity(path)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Accept connections from here on."""
+        await self._open.start()
+
+    async def keep(self) -> bool:
+        """See that the file is there; whether it was gone and is back. Raises CannotListen when it cannot be.
+
+        Connections through the file that is gone go on for an hour at most.
+        """
+        if self._file is not None and _identity(self._path) == self._file:
+            return False
+        old, self._open = self._open, Listener(self._app, bind_unix(self._path))
+        self._file = _identity(self._path)
+        await self._open.start()
+        closing = asyncio.create_task(old.stop(LEFTOVER_SECONDS))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return True
+
+    async def stop(self, timeout: float) -> None:
+        """Stop accepting, give open connections up to `timeout` seconds, then drop them."""
+        for closing in self._closing:
+            closing.cancel()
+        await self._open.stop(timeout)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is; None when there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

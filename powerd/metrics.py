@@ -48,11 +48,27 @@ MEMORY_RESERVED = Gauge("power_memory_reserved_bytes", "What the ledger has give
 ESTIMATE_ERROR = Gauge(
     "power_estimate_error_bytes", "Measured minus estimated memory of the last load.", ["model"], registry=REGISTRY
 )
+ESTIMATE_RATIO = Gauge(
+    "power_estimate_error_ratio", "The same as a part of the estimate.", ["model"], registry=REGISTRY
+)
 
 FETCHED_BYTES = Counter("power_fetched_bytes", "Bytes fetched from sources.", ["model"], registry=REGISTRY)
 FETCHES = Counter("power_fetches", "Finished fetches by result: done, failed.", ["model", "result"], registry=REGISTRY)
 
-PER_MODEL: tuple[Gauge, ...] = (RUNNING, QUEUED, LOADED, CELLS_USED, CELLS_TOTAL, BATCH_ROWS, ESTIMATE_ERROR)
+CANARIES = Counter("power_canaries", "One-token requests of ours by result.", ["model", "result"], registry=REGISTRY)
+CANARY_SECONDS = Gauge("power_canary_seconds", "How long the last canary took.", ["model"], registry=REGISTRY)
+
+PER_MODEL: tuple[Gauge, ...] = (
+    RUNNING,
+    QUEUED,
+    LOADED,
+    CELLS_USED,
+    CELLS_TOTAL,
+    BATCH_ROWS,
+    ESTIMATE_ERROR,
+    ESTIMATE_RATIO,
+    CANARY_SECONDS,
+)
 
 
 def forget(model: str) -> None:

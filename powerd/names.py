@@ -21,6 +21,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,19}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}", re.ASCII)
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", re.ASCII)
+_TAGGED = rf"{_PART.pattern}(?::{_PART.pattern})?"
+#: How models.yaml names a model and its aliases, as regular expressions that JavaScript understands as well.
+MODEL_PATTERN = rf"^{_TAGGED}$(?!\n)"
+ALIAS_PATTERN = rf"^ *(?:(?:{_HOST.pattern}/)?{_NAMESPACE.pattern}/)?{_TAGGED} *$(?!\n)"
 
 
 @dataclass(frozen=True, slots=True)

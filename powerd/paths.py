@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from powerd.settings import Settings
 
@@ -37,6 +37,16 @@ def state_directory(uid: int, environ: Mapping[str, str], home: Path) -> Path:
     if uid == 0:
         return Path("/var/lib/power")
     return Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "power"
+
+
+def fragments_directory(models: Path) -> Path:
+    """Where the files that are read together with this models.yaml lie."""
+    return models.parent / "models.d"
+
+
+def is_fragment(path: PurePath, models: Path) -> bool:
+    """Whether `path` is one of them; a name that begins with a dot is an editor's or a mount's own."""
+    return path.parent == fragments_directory(models) and path.suffix == ".yaml" and not path.name.startswith(".")
 
 
 def socket_path(uid: int, environ: Mapping[str, str], state: Path) -> Path:

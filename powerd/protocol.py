@@ -69,6 +69,20 @@ class Shape(msgspec.Struct, frozen=True):
     kv_width: int  # sum over layers of (k width + v width), in elements per cell
     vocab: int
     trained_context: int
+    heads: int = 0  # attention heads of the widest layer
+    feed_forward: int = 0  # its inner width, of the experts used together
+    input_bytes: int = 0  # the part of the weights that always stays in host memory: the token embeddings
+    output_bytes: int = 0  # the output matrix; 0 = the embeddings serve, of which a copy goes with the output layer
+    state_bytes: int = 0  # what each sequence holds beside its cells, in recurrent layers
+
+
+class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which accelerators hold the offloaded layers; nothing said = whatever the machine has."""
+
+    devices: tuple[str, ...] = ()  # ids as the engine lists them; empty = every accelerator
+    split: tuple[float, ...] = ()  # each device's share, in their order; empty = by their free memory
+    mode: Literal["layer", "row", "none"] = "layer"  # whole layers, rows of each tensor, or one device alone
+    main: str = ""  # the device that holds what cannot be split; empty = the first
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -83,12 +97,24 @@ class Deployment(msgspec.Struct, frozen=True):
     kv_cache: Literal["f16", "q8_0", "q4_0"] = "f16"
     gpu_layers: int = -1  # -1 as many as the device takes, else a count
     threads: int = 0  # 0 = the runner decides
+    batch: int = 512  # tokens computed at once, at most
+    load_mode: Literal["auto", "mmap", "read", "mlock"] = "auto"
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    placement: Placement = Placement()
 
     @property
     def key(self) -> str:
         """The identity: two deployments with the same key are the same process."""
         context = "auto" if self.context_auto else str(self.context)
-        return f"{self.weights_digest}/{context}/{self.parallel}/{self.kv_cache}/{self.gpu_layers}/{self.threads}"
+        parts = (self.weights_digest, context, self.parallel, self.kv_cache, self.gpu_layers, self.threads)
+        rest = (self.batch, self.load_mode, self.flash_attention)
+        place = self.placement
+        placed = (",".join(place.devices), ",".join(map(str, place.split)), place.mode, place.main)
+        return "/".join(map(str, parts if (*rest, placed) == _PLAIN else (*parts, *rest, *placed)))
+
+
+#: What most deployments leave alone; their keys stay short.
+_PLAIN = (512, "auto", "auto", ("", "", "layer", ""))
 
 
 # ---------------------------------------------------------------- daemon -> runner
@@ -147,6 +173,13 @@ class Progress(msgspec.Struct, tag=True):
     fraction: float
 
 
+class DeviceShare(msgspec.Struct, frozen=True):
+    """What one device holds of a loaded model."""
+
+    layers: int
+    size: int  # bytes of weights, cells and compute buffers
+
+
 class ReadBack(msgspec.Struct, frozen=True):
     """What the engine really has, read from it after the load."""
 
@@ -165,6 +198,11 @@ class ReadBack(msgspec.Struct, frozen=True):
     rss: int  # bytes resident after the load
     size: int  # bytes of weights, cells and compute together, as far as the engine tells
     size_gpu: int  # the part of `size` on accelerators
+    pss: int = 0  # bytes this process is the cause of (shared pages counted by part); 0 where the system does not say
+    batch: int = 0
+    load_mode: str = ""
+    adapters: tuple[str, ...] = ()
+    devices: dict[str, DeviceShare] = {}  # by the engine's device id, "cpu" among them
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -303,6 +341,47 @@ class QuantizeFailed(msgspec.Struct, tag=True):
 
 
 FromQuantize = Quantizing | Quantized | QuantizeFailed
+
+
+# ---------------------------------------------------------------- daemon <-> probe helper
+
+
+class Accelerator(msgspec.Struct, frozen=True):
+    """A device the engine can compute on, besides the CPU."""
+
+    id: str  # CUDA0, Vulkan1, MTL0
+    kind: Literal["gpu", "igpu"]
+    name: str  # "NVIDIA H100 PCIe"
+    pci: str = ""  # domain:bus:device.function, where the engine tells it
+    total: int = 0  # bytes
+    free: int = 0
+    uuid: str = ""  # the vendor's own id; the engine does not tell it
+
+
+class Probe(msgspec.Struct, tag=True):
+    """The only frame to the helper: list the devices, and foretell `deployment` if there is one."""
+
+    deployment: Deployment | None = None
+
+
+class Probed(msgspec.Struct, tag=True):
+    """What the helper found out. Sizes are bytes."""
+
+    engine: str  # as in ReadBack
+    accelerators: tuple[Accelerator, ...]
+    idle: int  # a process with the engine in it, no model loaded
+    process: int = 0  # the same with the model's vocabulary and graphs, without weights, cells and buffers
+    compute: dict[str, int] = {}  # compute and output buffers by device id, "cpu" = host memory
+
+
+class ProbeFailed(msgspec.Struct, tag=True):
+    """It cannot be foretold; `missing` says that there is no engine."""
+
+    reason: str
+    missing: bool = False
+
+
+FromProbe = Probed | ProbeFailed
 
 
 def encode(frame: msgspec.Struct) -> bytes:

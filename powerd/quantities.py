@@ -11,6 +11,8 @@ import re
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _STEP = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})(ns|us|µs|ms|s|m|h|d)", re.ASCII)
+#: The durations that are not negative, as a regular expression that JavaScript understands as well.
+DURATION = rf"(?:[+-]?0|\+?(?:{_STEP.pattern})+|-(?:[0.]*0(?:{'|'.join(_UNITS)}))+)"
 _DURATION = re.compile(rf"[+-]?(?:{_STEP.pattern})+", re.ASCII)
 _SIZES = {
     "": 1,

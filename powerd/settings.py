@@ -63,6 +63,19 @@ class DeviceSettings(_Section):
     """What the memory ledger may give out on one device."""
 
     budget: Bytes | None = None
+    reserve: Bytes | None = None  # kept free
+
+
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,99}", re.ASCII)
+
+
+def _device_names(value: Mapping[str, DeviceSettings]) -> Mapping[str, DeviceSettings]:
+    for name in value:
+        if not _DEVICE.fullmatch(name):
+            raise ValueError(f'"{name}" is not cpu, an id of the engine (CUDA0), a UUID or a PCI id')
+    if len({name.lower() for name in value}) < len(value):
+        raise ValueError("a device is listed twice")
+    return value
 
 
 class HuggingFaceSettings(_Section):
@@ -124,6 +137,37 @@ class PullSettings(_Section):
     key: Path | None = None  # None = <state>/id_ed25519
 
 
+class CanarySettings(_Section):
+    """How often a loaded model is asked for one token, and how long it may take over it."""
+
+    interval: Seconds = 60.0  # without real traffic; 0 = never
+    timeout: Annotated[Seconds, Field(gt=0)] = 5.0
+
+
+Weight = Annotated[float, Field(gt=0, le=1000)]
+
+
+class InteractiveSettings(_Section):
+    """The class of requests somebody waits for."""
+
+    max_wait: Seconds = 600.0  # without a lease, loads of its own model not counted; 0 = no limit
+    weight: Weight = 8.0
+
+
+class BatchSettings(_Section):
+    """The class of requests nobody waits for."""
+
+    max_wait: Seconds = 3600.0
+    weight: Weight = 1.0
+
+
+class ClassSettings(_Section):
+    """The scheduling classes."""
+
+    interactive: InteractiveSettings = InteractiveSettings()
+    batch: BatchSettings = BatchSettings()
+
+
 class LogSettings(_Section):
     """How the daemon speaks."""
 
@@ -144,7 +188,9 @@ class Settings(BaseSettings):
     socket: Path | None = None
     state: Path | None = None
     store: StoreSettings = StoreSettings()
-    devices: Mapping[Literal["cpu"], DeviceSettings] = {}
+    devices: Annotated[Mapping[str, DeviceSettings], AfterValidator(_device_names)] = {}
+    gpu_overhead: Bytes = 0  # kept free on every accelerator; from OLLAMA_GPU_OVERHEAD
+    sched_spread: bool = False  # over every accelerator by default; from OLLAMA_SCHED_SPREAD
     registries: Annotated[Mapping[str, RegistrySettings], AfterValidator(_registries)] = {}
     sources: SourceSettings = SourceSettings()
     pull: PullSettings = PullSettings()
@@ -161,12 +207,16 @@ class Settings(BaseSettings):
     allow_empty: bool = False
     max_delete_fraction: float = Field(default=0.5, ge=0, le=1)
     keep_generations: int = Field(default=5, ge=1, le=1000)
+    locked: bool = False  # sources that are not in models.lock.yaml are refused
     default_model: str = ""
+    canary: CanarySettings = CanarySettings()
+    classes: ClassSettings = ClassSettings()
     log: LogSettings = LogSettings()
     keep_alive: float = Field(default=300.0)  # seconds; inf = for ever; from OLLAMA_KEEP_ALIVE
     context_length: int = Field(default=0, ge=0, le=2**31 - 1)  # 0 = auto; from OLLAMA_CONTEXT_LENGTH
     parallel: int = Field(default=0, ge=0, le=256)  # 0 = auto; from OLLAMA_NUM_PARALLEL
     kv_cache: Literal["f16", "q8_0", "q4_0"] = "f16"  # from OLLAMA_KV_CACHE_TYPE
+    flash_attention: Literal["auto", "on", "off"] = "auto"  # from OLLAMA_FLASH_ATTENTION
 
     @field_validator("keep_alive", mode="before")
     @classmethod
@@ -229,6 +279,9 @@ OLLAMA_VARIABLES: Mapping[str, str] = {
     "OLLAMA_MAX_LOADED_MODELS": "max_loaded_models",
     "OLLAMA_MAX_QUEUE": "max_queue",
     "OLLAMA_KV_CACHE_TYPE": "kv_cache",
+    "OLLAMA_FLASH_ATTENTION": "flash_attention",
+    "OLLAMA_GPU_OVERHEAD": "gpu_overhead",
+    "OLLAMA_SCHED_SPREAD": "sched_spread",
     "OLLAMA_ORIGINS": "allowed_origins",
     "OLLAMA_DEBUG": "log.level",
 }
@@ -253,16 +306,25 @@ def _ollama_value(path: str, text: str) -> object:
     if path == "listen":
         return ollama_host(text)
     if path == "log.level":
-        return None if text.lower() in {"0", "false", "f"} else "debug"
+        return "debug" if _true(text) else None
+    if path == "sched_spread":
+        return _true(text)
+    if path == "flash_attention":
+        return "auto" if text.lower() == "auto" else "on" if _true(text) else "off"
     if path == "kv_cache":
         return text.lower()
     if path == "load_timeout":
         return _or_none(lambda: max(0.0, float(text) if _is_number(text) else parse_duration(text)))
     if path == "keep_alive":
         return _or_none(lambda: float(text) if _is_number(text) else parse_duration(text))
-    if path in {"context_length", "parallel", "max_loaded_models", "max_queue"}:
+    if path in {"context_length", "parallel", "max_loaded_models", "max_queue", "gpu_overhead"}:
         return _or_none(lambda: max(0, int(text)))
     return text
+
+
+def _true(text: str) -> bool:
+    """As Go's ParseBool, and true for any other text (contract section 14)."""
+    return text not in {"0", "f", "F", "false", "FALSE", "False"}
 
 
 def _or_none(read: Any) -> Any:

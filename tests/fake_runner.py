@@ -6,11 +6,11 @@ or in FAKE_RUNNER, as comma-separated words after a `?` (weights, prompt) or bar
 load:     slow-load=SECONDS progress=SECONDS never-ready load-fails=REASON oom=REASON crash-on-load exit-on-load=CODE
           size=BYTES
 answer:   rate=TOKENS_PER_SECOND tokens=N crash-after=N signal=NUMBER exit-after=CODE hang-after=N garbage-after=N
-          huge-after=N fail=CODE echo stats
+          huge-after=N fail=CODE echo class stats
 always:   ignore-sigterm ignore-shutdown grandchild close-after=N
 
 An answer is the numbers "0 1 2 …", one token a step, `num_predict` of them (10 when negative). `echo` answers the
-prompt's length in characters and bytes instead.
+prompt's length in characters and bytes instead, `class` the scheduling class of the request.
 """
 
 from __future__ import annotations
@@ -186,8 +186,9 @@ class FakeRunner:
         if "fail" in orders:
             self.send(Failed(frame.id, orders["fail"], "it was told to fail"))
             return
-        if "echo" in orders:
-            self.send(Delta([Row(frame.id, f"{len(prompt)} {len(prompt.encode())}", 1)]))
+        if "echo" in orders or "class" in orders:
+            text = frame.scheduling_class if "class" in orders else f"{len(prompt)} {len(prompt.encode())}"
+            self.send(Delta([Row(frame.id, text, 1)]))
             self.send(Finished(frame.id, "stop", 1, 0, 1))
             return
         total = int(orders.get("tokens", frame.num_predict if frame.num_predict >= 0 else 10))

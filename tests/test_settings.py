@@ -55,6 +55,18 @@ def test_lists_in_the_environment_are_separated_by_commas(monkeypatch: pytest.Mo
         ("OLLAMA_NUM_PARALLEL", "many", "parallel", 0),
         ("OLLAMA_MAX_LOADED_MODELS", "2", "max_loaded_models", 2),
         ("OLLAMA_KV_CACHE_TYPE", "Q8_0", "kv_cache", "q8_0"),
+        ("OLLAMA_LOAD_TIMEOUT", "90s", "load_timeout", 90.0),
+        ("OLLAMA_MAX_QUEUE", "7", "max_queue", 7),
+        ("OLLAMA_NUM_PARALLEL", "4", "parallel", 4),
+        ("OLLAMA_CONTEXT_LENGTH", "-1", "context_length", 0),
+        ("OLLAMA_FLASH_ATTENTION", "1", "flash_attention", "on"),
+        ("OLLAMA_FLASH_ATTENTION", "False", "flash_attention", "off"),
+        ("OLLAMA_FLASH_ATTENTION", "auto", "flash_attention", "auto"),
+        ("OLLAMA_GPU_OVERHEAD", "1073741824", "gpu_overhead", 1 << 30),
+        ("OLLAMA_GPU_OVERHEAD", "1GiB", "gpu_overhead", 0),
+        ("OLLAMA_SCHED_SPREAD", "true", "sched_spread", True),
+        ("OLLAMA_SCHED_SPREAD", "0", "sched_spread", False),
+        ("OLLAMA_SCHED_SPREAD", "yes", "sched_spread", True),
     ],
 )
 def test_ollama_variables(variable: str, text: str, field: str, value: object) -> None:
@@ -126,3 +138,25 @@ def test_an_unknown_key_two_sections_deep_gets_the_nearest_valid_one() -> None:
     ((key, sentence),) = explain(caught.value)
     assert key == "sources.huggingface.end_point"
     assert 'did you mean "sources.huggingface.endpoint"?' in sentence
+
+
+def test_devices_are_named_by_id_uuid_or_pci_id() -> None:
+    devices = {"cpu": {"budget": "8GiB"}, "CUDA0": {"reserve": "1GiB"}, "0000:c1:00.0": {}, "GPU-5f-a": {"budget": 0}}
+    settings = load({}, {}, {"devices": devices})
+    assert settings.devices["cpu"].budget == 8 << 30
+    assert (settings.devices["CUDA0"].budget, settings.devices["CUDA0"].reserve) == (None, 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        ({"": {}}, '"" is not cpu, an id of the engine'),
+        ({"a b": {}}, '"a b" is not cpu, an id of the engine'),
+        ({"CUDA0": {}, "cuda0": {}}, "a device is listed twice"),
+        ({"CUDA0": {"budget": -1}}, "greater than or equal to 0"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused(devices: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        load({}, {}, {"devices": devices})
+    assert words in " ".join(sentence for _, sentence in explain(refused.value))

@@ -29,6 +29,7 @@ class Ask:
     needs: tuple[str, ...] = ()  # capabilities, contract section 9
     verb: str = "chat"  # what an embedding model is told it does not support
     want_tokens: bool = False
+    scheduling_class: str = ""  # as the header X-Powerd-Class names it; it can only step back to batch
 
 
 @dataclass(frozen=True, slots=True)

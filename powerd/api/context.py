@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from powerd.fleet.fleet import Fleet
@@ -25,6 +25,7 @@ class ApiContext:
     started: float  # time.monotonic() at start
     stopping: Callable[[], bool]
     not_ready: Callable[[], Sequence[str]]  # sentences; empty = ready
+    fresh: Callable[[], Awaitable[None]]  # finds out what not_ready will say of this moment
     default_model: str = ""
     inference_body: int = 64 * MIB  # bytes
     other_body: int = MIB

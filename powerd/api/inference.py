@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from powerd import errors, metrics
 from powerd.api.ask import Ask, packed
 from powerd.api.context import ApiContext
-from powerd.errors import BadRequest, Busy, PowerError, RunnerDied, TooLarge, Unsupported
+from powerd.errors import BadRequest, Busy, DoesNotFit, PowerError, RunnerDied, TooLarge, Unsupported
 from powerd.fleet.lease import Lease
 from powerd.fleet.process import Stream
 from powerd.fleet.terms import Reason, Unload, Want
@@ -27,10 +27,13 @@ from powerd.options import Options, merge
 from powerd.prompt.choose import choose
 from powerd.protocol import Failed, Finished, Generate, Message, Row
 from powerd.reconcile.offer import Offer
+from powerd.reconcile.readback import shortfall
 
 _STAYS = MappingProxyType({"X-Powerd-Keep-Alive": "ignored (models.yaml declares that the model stays loaded)"})
 #: The client is still there, so it was not the client who cancelled.
 _CUT = "the generation was ended before it was complete: the model is being unloaded"
+#: The request header that says in which scheduling class a request waits; it can only lower it.
+CLASS_HEADER = b"x-powerd-class"
 MAX_ANSWER = 16 << 20  # bytes of text an answer that is not streamed may hold
 
 
@@ -103,10 +106,16 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
     Raises every class of powerd.errors that a request can meet.
     """
     offer = find(context, ask)
-    options, notes = merged(ask, offer)
-    prompt = await rendered(context, ask, offer, notes)
-    frame = _frame(ask, offer, options, prompt, request_id)
-    async with await _lease(context, offer, _want(ask, offer, options, request_id)) as lease:
+    while True:
+        options, notes = merged(ask, offer)
+        prompt = await rendered(context, ask, offer, notes)
+        await _checked(context, offer)
+        if (now := find(context, ask)).deployment.key == offer.deployment.key:
+            break
+        offer = now  # declared anew meanwhile: the old process must not be started again for this request
+    want = _want(ask, offer, options, request_id)
+    frame = _frame(ask, offer, options, prompt, want)
+    async with await _lease(context, offer, want) as lease:
         notes |= _lease_notes(options, lease)
         frame.context = min(options.num_ctx or 0, lease.context)
         if 0 < frame.context < lease.context:
@@ -116,6 +125,7 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
 
 async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, dict[str, str]]:
     """Have the model in memory and its idle clock set by this request."""
+    await _checked(context, find(context, ask))
     offer = find(context, ask)
     options, notes = merged(ask, offer)
     async with await _lease(context, offer, _want(ask, offer, options, request_id)) as lease:
@@ -155,9 +165,45 @@ def _lacking(model: str, offer: Offer, need: str) -> str:
 
 
 def merged(ask: Ask, offer: Offer) -> tuple[Options, dict[str, str]]:
-    """The model's parameters under the request's options, and what of these had no effect. Raises BadRequest."""
+    """The model's parameters under the request's options, and what of these had no effect.
+
+    Raises BadRequest, also for runner options that the model's declaration refuses.
+    """
     options = merge(offer.parameters, ask.options)
-    return options, {"X-Powerd-Ignored": ", ".join(options.unused)} if options.unused else {}
+    if offer.request_options == "reject":
+        _reject(ask, offer, options)
+    notes = {"X-Powerd-Class": _class(ask, offer)} if ask.scheduling_class else {}
+    if options.unused:
+        notes["X-Powerd-Ignored"] = ", ".join(options.unused)
+    return options, notes
+
+
+def _reject(ask: Ask, offer: Offer, options: Options) -> None:
+    context = offer.deployment.context
+    refused = f'"{ask.model}" refuses it by `request_options: reject`'
+    if options.num_ctx is not None and options.num_ctx > context:
+        raise BadRequest(
+            f"num_ctx: {options.num_ctx} tokens are asked for and {context} are there, from {offer.context_source}; "
+            f"{refused}; ask for at most {context}",
+            "options.num_ctx",
+        )
+    if options.unused:
+        names = ", ".join(options.unused)
+        raise BadRequest(f"{names}: a request cannot choose this; {refused}", f"options.{options.unused[0]}")
+
+
+def in_class(ask: Ask, header: str) -> Ask:
+    """The ask in the scheduling class that the request's header names, "" being silent.
+
+    A request may step back to batch; asking for interactive leaves its model's own class. Raises BadRequest.
+    """
+    if header not in {"", "interactive", "batch"}:
+        raise BadRequest(f'X-Powerd-Class: "{header[:40]}" is no scheduling class; send "batch" or "interactive"')
+    return replace(ask, scheduling_class=header)
+
+
+def _class(ask: Ask, offer: Offer) -> str:
+    return "batch" if "batch" in (ask.scheduling_class, offer.scheduling_class) else "interactive"
 
 
 def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
@@ -169,17 +215,27 @@ def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
         num_ctx=options.num_ctx,
         priority=offer.priority,
         request_id=request_id,
+        scheduling_class=_class(ask, offer),
+        request_options=offer.request_options,
     )
 
 
-async def _lease(context: ApiContext, offer: Offer, want: Want) -> Lease:
-    """A lease on the offer's runner; what has to be loaded for it is checked first (reliability S06).
-
-    Raises Conflict naming a corrupt blob, and what the fleet raises.
-    """
-    if all(view.key != want.deployment.key for view in context.fleet.views()):
+async def _checked(context: ApiContext, offer: Offer) -> None:
+    """Check the weights that would have to be loaded (reliability S06). Raises Conflict naming a corrupt blob."""
+    if all(view.key != offer.deployment.key for view in context.fleet.views()):
         await asyncio.to_thread(context.store.check_blob, offer.stored.weights_digest)
-    return await context.fleet.lease(want)
+
+
+async def _lease(context: ApiContext, offer: Offer, want: Want) -> Lease:
+    """A lease on the offer's runner.
+
+    Raises DoesNotFit when the loaded model is not what the offer requires (X06), and what the fleet raises.
+    """
+    lease = await context.fleet.lease(want)
+    if short := shortfall(offer.require, context.fleet.views(), lease.pid):
+        lease.release()
+        raise DoesNotFit(f"model '{offer.name.display}' is not served: {short}", 60.0)
+    return lease
 
 
 def _lease_notes(options: Options, lease: Lease) -> dict[str, str]:
@@ -252,7 +308,7 @@ def _left_open(text: str, content: str) -> str:
     )
 
 
-def _frame(ask: Ask, offer: Offer, options: Options, prompt: str, request_id: str) -> Generate:
+def _frame(ask: Ask, offer: Offer, options: Options, prompt: str, want: Want) -> Generate:
     bos = offer.stored.header.bos_text
     has_bos = bool(bos) and prompt.startswith(bos)
     if ask.prefix and has_bos:
@@ -270,7 +326,8 @@ def _frame(ask: Ask, offer: Offer, options: Options, prompt: str, request_id: st
         num_predict=options.num_predict or -1,
         context_source=offer.context_source,
         want_tokens=ask.want_tokens,
-        request_id=request_id,
+        scheduling_class=want.scheduling_class,
+        request_id=want.request_id,
     )
 
 

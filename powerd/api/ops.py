@@ -26,7 +26,12 @@ async def livez(call: Call) -> None:
 
 
 async def readyz(call: Call) -> None:
-    """200 when requests should come here, else 503 with the reasons."""
+    """200 when requests should come here, else 503 with the reasons.
+
+    A loaded model that has proved nothing lately is asked for a token first.
+    """
+    if not call.context.stopping():
+        await call.context.fresh()
     reasons = _reasons(call)
     await call.json({"status": "not ready" if reasons else "ok", "reasons": reasons}, 503 if reasons else 200)
 

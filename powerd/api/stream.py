@@ -42,6 +42,7 @@ async def reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> None
 
 async def _reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> None:
     try:
+        ask = inference.in_class(ask, call.header(inference.CLASS_HEADER))
         async with inference.opened(call.context, ask, call.id, call.started) as answer:
             call.model = answer.offer.name.display
             call.headers |= answer.notes

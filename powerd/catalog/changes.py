@@ -11,5 +11,5 @@ def changes(old: ModelSpec, new: ModelSpec) -> dict[str, ChangeClass]:
     return {
         name: field.change
         for name, field in FIELDS.items()
-        if field.available and getattr(old, name) != getattr(new, name)
+        if field.available and getattr(old, field.attribute) != getattr(new, field.attribute)
     }

@@ -1,7 +1,7 @@
 """The fields of a model in models.yaml, version powerd/v1: one table, from which everything said of a field comes.
 
 Reading and checking an entry, the nearest name for a mistyped key, the reserved names, what a change costs, the table
-in docs/models-yaml.md and the plan all walk FIELDS. A field's name is ModelSpec's attribute.
+in docs/models-yaml.md and the plan all walk FIELDS. ModelSpec holds a field's value in its `attribute`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from powerd.catalog import values
 from powerd.catalog.loader import Node
+from powerd.catalog.placement import placement
 from powerd.catalog.sampling import parameters
 from powerd.catalog.spec import Adapter
 from powerd.catalog.template import template
-from powerd.catalog.values import Reader, Reading, choice, flag, items, mapping, text, whole_number, words
+from powerd.catalog.values import Reader, Reading, choice, flag, items, mapping, reads, text, whole_number, words
 
 API_VERSION = "powerd/v1"
 
@@ -36,28 +37,41 @@ class Field:
     doc: str  # one sentence
     read: Reader | None = None  # None: reserved, refused by name
     in_defaults: bool = True
+    never_default: str = ""  # the one value that cannot hold for every model
     not_yet: str = ""  # a sentence, where this version reads the field and cannot do all it asks
     asks_it: Callable[[Any], bool] = bool  # whether a value asks for what `not_yet` speaks of
+    held_as: str = ""  # ModelSpec's attribute, where the name cannot be one
 
     @property
     def available(self) -> bool:
         """Whether this version takes the field at all."""
         return self.read is not None
 
+    @property
+    def attribute(self) -> str:
+        """ModelSpec's attribute that holds the value."""
+        return self.held_as or self.name
 
+
+_ROLES = words("system", "user", "assistant")
+_MESSAGES = items(mapping({"role": _ROLES, "content": text}, required=("role", "content")))
+_ADAPTERS = items(mapping({"source": values.source, "scale": values.number}, required=("source",)))
+_DRAFT = mapping({"source": values.source}, required=("source",))
+
+
+@reads(_MESSAGES.schema)
 def _messages(node: Node, reading: Reading) -> tuple[tuple[str, str], ...]:
-    roles = words("system", "user", "assistant")
-    one = mapping({"role": roles, "content": text}, required=("role", "content"))
-    return tuple((each.get("role"), each.get("content")) for each in items(one)(node, reading))
+    return tuple((each.get("role"), each.get("content")) for each in _MESSAGES(node, reading))
 
 
+@reads(_ADAPTERS.schema)
 def _adapters(node: Node, reading: Reading) -> tuple[Adapter, ...]:
-    one = mapping({"source": values.source, "scale": values.number}, required=("source",))
-    return tuple(Adapter(each.get("source", ""), each.get("scale", 1.0)) for each in items(one)(node, reading))
+    return tuple(Adapter(each.get("source", ""), each.get("scale", 1.0)) for each in _ADAPTERS(node, reading))
 
 
+@reads(_DRAFT.schema)
 def _draft(node: Node, reading: Reading) -> str | None:
-    named: dict[str, str] = mapping({"source": values.source}, required=("source",))(node, reading)
+    named: dict[str, str] = _DRAFT(node, reading)
     return named.get("source")
 
 
@@ -69,13 +83,6 @@ _SOURCE = "An Ollama name, `hf.co/user/repo`, an `https://` address, a file path
 
 _RESERVED = (
     Field("engine", "llama", "llama", "reload", "Which engine runs the model."),
-    Field("placement", "{devices, split, main}", "", "reload", "Which devices hold it."),
-    Field("threads", "1..n", "", "reload", "Threads for a step on the CPU."),
-    Field("batch", "1..n", "", "reload", "Tokens decoded at once."),
-    Field("load_mode", "word", "", "reload", "How the weights come into memory."),
-    Field("flash_attention", "true, false", "", "reload", "Whether attention is fused."),
-    Field("request_options", "declared, grow, reject", "", "live", "What a request may change."),
-    Field("class", "word", "", "live", "The scheduling class of its requests."),
     Field("share_prefix", "true, false", "", "live", "Whether cached prefixes serve all keys."),
     Field("snapshots", "{enabled, quota}", "", "live", "Cached prefixes kept on disk."),
     Field("cost", "{input, output}", "", "live", "What its tokens count for in reports."),
@@ -111,6 +118,7 @@ _AVAILABLE = (
         "live",
         "Whether it is kept in memory while it fits (`loaded`), loaded on demand (`available`) or removed (`absent`).",
         words("loaded", "available", "absent"),
+        never_default="absent",
     ),
     Field(
         "gpu_layers",
@@ -144,6 +152,65 @@ _AVAILABLE = (
         "The type of the attention cache's cells; `auto` is `f16` unless powerd.yaml says otherwise, smaller types "
         "halve or quarter its memory.",
         choice({"auto": None, "f16": "f16", "q8_0": "q8_0", "q4_0": "q4_0"}),
+    ),
+    Field(
+        "placement",
+        "{devices, split: layer or row or none or list of numbers, main}",
+        "{}",
+        "reload",
+        "Which accelerators hold the offloaded layers, how they are shared out, and which one holds what cannot be.",
+        placement,
+    ),
+    Field(
+        "threads",
+        "auto, 1..512",
+        "auto",
+        "reload",
+        "Threads that compute a step on the processor; `auto` is one for each core it may use, one for a tiny model.",
+        whole_number(1, 512, {"auto": None}),
+    ),
+    Field(
+        "batch",
+        "auto, 1..65536",
+        "auto",
+        "reload",
+        "Tokens computed at once, at most: more of them read long prompts faster and take more memory.",
+        whole_number(1, 65536, {"auto": None}),
+    ),
+    Field(
+        "load_mode",
+        "auto, mmap, read, mlock",
+        "auto",
+        "reload",
+        "How the weights come into memory: mapped from the file (`mmap`), copied (`read`), or mapped and kept there "
+        "(`mlock`).",
+        words("auto", "mmap", "read", "mlock"),
+    ),
+    Field(
+        "flash_attention",
+        "auto, true, false",
+        "auto",
+        "reload",
+        "Whether attention is computed in one fused step; `auto` leaves it to the engine and the device.",
+        choice({"auto": None, True: True, False: False}),
+    ),
+    Field(
+        "request_options",
+        "auto, declared, grow, reject",
+        "auto",
+        "live",
+        "What is done with a request for a longer context: served as `declared`, `grow` once, or refused (`reject`); "
+        "`auto` is `declared` with a number as `context`, else `grow`.",
+        choice({"auto": None, "declared": "declared", "grow": "grow", "reject": "reject"}),
+    ),
+    Field(
+        "class",
+        "interactive, batch",
+        "interactive",
+        "live",
+        "How its requests queue: people are waiting for `interactive` ones, `batch` ones give way up to a bound.",
+        words("interactive", "batch"),
+        held_as="scheduling_class",
     ),
     Field(
         "keep_alive",
@@ -215,7 +282,7 @@ _AVAILABLE = (
         "{}",
         "live",
         "Ollama's sampling options, for requests that do not set them; runner options have fields of their own.",
-        parameters(frozenset(field.name for field in _RESERVED)),
+        parameters,
     ),
     Field(
         "messages",

@@ -74,24 +74,40 @@ class Block:
 Node = Scalar | Items | Block
 
 
-def load(text: str, file: str, problems: Problems) -> Node | None:
+@dataclass(slots=True)
+class Caps:
+    """How much was read already; files that are read as one share it."""
+
+    whose: str = "the file"
+    characters: int = 0
+    nodes: int = 0  # aliases followed
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing more can be read."""
+        return self.characters > MAX_TEXT or self.nodes > MAX_NODES
+
+
+def load(text: str, file: str, problems: Problems, caps: Caps | None = None) -> Node | None:
     """The root of the one document in `text`; None when there is nothing but comments.
 
     What can be passed over (duplicate keys, tags) is added to `problems`; text that is not YAML, or passes a cap,
     ends the reading: raises CatalogError with everything found so far.
     """
     body = text.removeprefix("\ufeff")
-    composer = _Composer(file, problems)
-    fault = _unreadable(body, file)
+    caps = caps or Caps()
+    composer = _Composer(file, problems, caps)
+    caps.characters += len(body)
+    fault = _unreadable(body, file, caps)
     if fault is not None:
         composer.stop(*fault)
     return composer.compose(body)
 
 
-def _unreadable(text: str, file: str) -> tuple[Position, str] | None:
+def _unreadable(text: str, file: str, caps: Caps) -> tuple[Position, str] | None:
     """What keeps `text` from the parser, with its place."""
-    if len(text) > MAX_TEXT:
-        return Position(file, 1, 1), f"the file is longer than {MAX_TEXT} characters"
+    if caps.passed:
+        return Position(file, 1, 1), f"{caps.whose} may not be longer than {MAX_TEXT} characters"
     found = _FORBIDDEN.search(text)
     if found is not None:
         return _position(text, found.start(), file), f"character U+{ord(found[0]):04X} is not allowed in YAML"
@@ -133,7 +149,7 @@ class _Frame:
     at: Position
     anchor: str | None
     is_mapping: bool
-    counted: int  # nodes of the document before this one
+    counted: int  # nodes before this one
     nodes: list[Node] = field(default_factory=list)
     height: int = 1
 
@@ -141,12 +157,12 @@ class _Frame:
 class _Composer:
     """Turns the events of one document into nodes."""
 
-    def __init__(self, file: str, problems: Problems) -> None:
+    def __init__(self, file: str, problems: Problems, caps: Caps) -> None:
         self._file = file
         self._problems = problems
         self._stack: list[_Frame] = []
         self._anchors: dict[str, _Anchored] = {}
-        self._count = 0
+        self._caps = caps
         self._documents = 0
         self._root: Node | None = None
 
@@ -208,7 +224,7 @@ class _Composer:
 
     def _open(self, event: events.CollectionStartEvent) -> None:
         at = self._at(event)
-        self._stack.append(_Frame(at, event.anchor, isinstance(event, events.MappingStartEvent), self._count))
+        self._stack.append(_Frame(at, event.anchor, isinstance(event, events.MappingStartEvent), self._caps.nodes))
         self._grow(at, 1)
         self._check_depth(at, 0)
         self._refuse_tag(at, event.tag)
@@ -218,7 +234,7 @@ class _Composer:
     def _close(self) -> None:
         frame = self._stack.pop()
         node = self._block(frame) if frame.is_mapping else Items(frame.at, tuple(frame.nodes))
-        self._place(_Anchored(node, self._count - frame.counted, frame.height), frame.anchor)
+        self._place(_Anchored(node, self._caps.nodes - frame.counted, frame.height), frame.anchor)
 
     def _alias(self, event: events.AliasEvent) -> None:
         at = self._at(event)
@@ -233,9 +249,9 @@ class _Composer:
         self._place(found, None)
 
     def _grow(self, at: Position, nodes: int) -> None:
-        self._count += nodes
-        if self._count > MAX_NODES:
-            self.stop(at, f"the file holds more than {MAX_NODES} values once its aliases are written out")
+        self._caps.nodes += nodes
+        if self._caps.nodes > MAX_NODES:
+            self.stop(at, f"{self._caps.whose} may not hold more than {MAX_NODES} values, aliases written out")
 
     def _check_depth(self, at: Position, height: int) -> None:
         if len(self._stack) + height > MAX_DEPTH:

@@ -1,80 +1,142 @@
-"""models.yaml, the whole of it: from text to a Catalog, or to everything that is wrong with it. Pure."""
+"""The whole configuration: from the texts of its files to a Catalog, or to everything that is wrong with it. Pure.
+
+models.yaml and the fragments beside it (`models.d/*.yaml`, in the order of their names) have one grammar, and their
+models come together by name. Only models.yaml may hold `defaults:`, which apply to all of them. A name that two files
+give away is an error, as it is within one file: what a model is must not depend on which file is read last.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from powerd.catalog.fields import API_VERSION, FIELDS, Field
-from powerd.catalog.loader import Block, Entry, Node, Scalar, load
+from powerd.catalog.entries import Models, Section
+from powerd.catalog.fields import API_VERSION, FIELDS
+from powerd.catalog.loader import Block, Caps, Entry, Node, Scalar, load
 from powerd.catalog.problems import Problems, quote, unknown
-from powerd.catalog.show import short
-from powerd.catalog.spec import Catalog, Defaults, ModelSpec, Position, Problem, Require
-from powerd.catalog.values import REFUSED, Reading, found
-from powerd.names import Name
-from powerd.options import RUNNER_FIELDS, SAMPLING_OPTIONS
+from powerd.catalog.spec import Catalog, CatalogError, Defaults, Position
+from powerd.catalog.values import Reading, found
+from powerd.paths import is_fragment
 
 _TOP = ("apiVersion", "defaults", "models")
 _OF_UNDECLARED = frozenset(field.name for field in dataclass_fields(Defaults))
 
-Values = dict[str, Any]
+#: The text of a template file; raises OSError or ValueError where there is none.
+ReadFile = Callable[[Path], str]
 
 
-def parse(text: str, *, file: str, directory: Path, read_file: Callable[[Path], str]) -> Catalog:
-    """The catalog that `text` declares. A file without models gives a catalog without models: the caller judges it.
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One text to read as part of a catalog."""
+
+    name: str  # in positions
+    directory: Path  # relative paths start here
+    text: str
+    main: str  # the file that may hold the defaults
+
+
+def parse(text: str, *, file: str, directory: Path, read_file: ReadFile) -> Catalog:
+    """The catalog that one text declares. A file without models gives a catalog without models: the caller judges it.
 
     `file` names it in positions; `directory` (absolute) is where its relative paths start; `read_file` gives the text
     of a template file and raises OSError or UnicodeDecodeError.
     Raises CatalogError with every problem, and nothing else whatever `text` holds.
     """
-    problems = Problems()
-    root = load(text, file, problems)
-    if root is None:
-        problems.settle()
-        return Catalog(text=text)
-    top = _top_level(root, problems)
-    reading = Reading(directory, read_file, problems, subject="")
-    models = _Models(reading, top.get("defaults"))
-    models.add_all(_block(top.get("models"), reading, "model names"))
+    return _parse([_File(file, directory, text, file)], read_file, Caps())
+
+
+def _absent(path: Path) -> str:
+    raise FileNotFoundError(2, "not among the documents kept with the generation", str(path))
+
+
+def parse_files(documents: Mapping[str, str], *, file: str, read_file: ReadFile = _absent) -> Catalog:
+    """The catalog that models.yaml at `file` and its fragments declare, any of which may be missing.
+
+    `documents` holds their texts by absolute path, and may hold those of template files: what it holds is not read
+    again, so `Catalog.documents` gives the same catalog without any disk. Relative paths start at the directory of
+    the file that they stand in. Raises CatalogError as `parse` does, the problems in the order of the files.
+    """
+    main = Path(file)
+    names = [path for path in (file,) if path in documents]
+    names += sorted(path for path in documents if is_fragment(Path(path), main))
+    files = [_File(name, Path(name).parent, documents[name], file) for name in names]
+
+    def from_documents(path: Path) -> str:
+        return documents[str(path)] if str(path) in documents else read_file(path)
+
+    caps = Caps("models.yaml and models.d together" if len(files) > 1 else "the file")
+    return _parse(files, from_documents, caps)
+
+
+def _parse(files: Sequence[_File], read_file: ReadFile, caps: Caps) -> Catalog:
+    problems = Problems([file.name for file in files])
+    models, templates, sections = Models(), dict[Path, str](), list[Section]()
+    for file in files:
+        top = _top_level(file, problems, caps, alone=len(files) == 1)
+        reading = Reading(file.directory, read_file, problems, subject="", files=templates)
+        if file.name == file.main:
+            models.set_defaults(_block(top.get("defaults"), reading, "fields"), reading)
+        sections.append(Section(_block(top.get("models"), reading, "model names"), reading))
+    models.add_all(sections)
     problems.settle()
+    texts = {file.name: file.text for file in files} | {str(path): text for path, text in templates.items()}
     return Catalog(
         models=MappingProxyType(models.specs),
-        defaults=Defaults(
-            **_typed({name: models.defaults[name] for name in models.defaults if name in _OF_UNDECLARED})
-        ),
+        defaults=Defaults(**{name: value for name, value in models.defaults.items() if name in _OF_UNDECLARED}),
         warnings=tuple(dict.fromkeys(models.warnings)),
-        text=text,
-        files=tuple(reading.files),
+        documents=MappingProxyType(texts),
+        files=tuple(templates),
     )
 
 
-def _top_level(root: Node, problems: Problems) -> dict[str, Entry]:
-    """The known top-level entries. Raises CatalogError where the rest of the file cannot be judged."""
+def _top_level(file: _File, problems: Problems, caps: Caps, *, alone: bool) -> dict[str, Entry]:
+    """The top-level entries of one file; none of one that cannot be judged further, a problem noted.
+
+    Raises CatalogError where no other file can be judged either.
+    """
+    if not alone and not file.text.strip():
+        start = Position(file.name, 1, 1)
+        problems.add(start, "the file is empty, which may be half of an edit; write its models or delete it")
+        return {}
+    try:
+        root = load(file.text, file.name, problems, caps)
+    except CatalogError:
+        if problems.full or caps.passed:
+            raise
+        return {}
+    return _known_entries(root, file, problems) if root is not None else {}
+
+
+def _known_entries(root: Node, file: _File, problems: Problems) -> dict[str, Entry]:
     if not isinstance(root, Block):
         problems.add(root.at, f'the file must be a mapping that begins with "apiVersion: {API_VERSION}", {found(root)}')
-        raise problems.error()
+        return {}
     entries = {entry.key: entry for entry in root.entries}
-    _check_version(entries.get("apiVersion"), root.at, problems)
+    if not _has_our_version(entries.get("apiVersion"), root.at, problems):
+        return {}
     for entry in root.entries:
-        if entry.key in FIELDS:
+        if entry.key == "defaults" and file.name != file.main:
+            problems.add(entry.at, f'"defaults" hold for the models of every file: move them to {file.main}')
+        elif entry.key in FIELDS:
             problems.add(entry.at, f"{quote(entry.key)} is a field of a model; it belongs under its name, under models")
         elif entry.key not in _TOP and not entry.key.startswith("x-"):
             problems.add(entry.at, unknown("key", entry.key, _TOP))
     return entries
 
 
-def _check_version(entry: Entry | None, start: Position, problems: Problems) -> None:
-    """A file of another version is not looked at further: its fields may mean other things."""
+def _has_our_version(entry: Entry | None, start: Position, problems: Problems) -> bool:
+    """Whether the file can be looked at further: in another version its fields may mean other things."""
     if entry is None:
         problems.add(start, f'the file does not say its version; add the line "apiVersion: {API_VERSION}"')
     elif not isinstance(entry.node, Scalar) or entry.node.value != API_VERSION:
         problems.add(
             entry.node.at, f"apiVersion must be {API_VERSION}, the one this version reads, {found(entry.node)}"
         )
-        raise problems.error()
+        return False
+    return True
 
 
 def _block(entry: Entry | None, reading: Reading, holds: str) -> tuple[Entry, ...]:
@@ -85,118 +147,3 @@ def _block(entry: Entry | None, reading: Reading, holds: str) -> tuple[Entry, ..
         return entry.node.entries
     reading.within(f"{entry.key}:").refuse(entry.node.at, f"must be a mapping of {holds}, {found(entry.node)}")
     return ()
-
-
-class _Models:
-    """The entries of one file on their way to specs, and the names they have taken."""
-
-    def __init__(self, reading: Reading, defaults: Entry | None) -> None:
-        self._reading = reading
-        self._taken: dict[str, str] = {}
-        self.specs: dict[str, ModelSpec] = {}
-        self.warnings: list[Problem] = []
-        self.defaults = self._fields(_block(defaults, reading, "fields"), reading.within("defaults:"), for_all=True)
-
-    def add_all(self, entries: tuple[Entry, ...]) -> None:
-        """Read every entry: first the names, so that an alias can be held against all of them."""
-        for entry, name in [(entry, self._name(entry)) for entry in entries]:
-            if name is not None:
-                self._add(entry, name)
-
-    def _name(self, entry: Entry) -> Name | None:
-        model, colon, tag = entry.key.partition(":")
-        reading = self._reading.within(f"model {quote(entry.key)}")
-        if "/" in entry.key:
-            reading.refuse(
-                entry.at, "may not have a host or namespace; write NAME or NAME:TAG (an alias may have them)"
-            )
-            return None
-        try:
-            name = Name.declared(model, tag) if colon else Name.declared(model)
-        except ValueError:
-            reading.refuse(
-                entry.at,
-                "is not a model name; write NAME or NAME:TAG, each of at most 80 letters, digits, '_', '-' and '.' "
-                "that begins with a letter, a digit or '_'",
-            )
-            return None
-        self._take(f"{name.model}:{name.tag}", entry.at, "model", entry.key, reading)
-        return name
-
-    def _take(self, full: str, at: Position, kind: str, written: str, reading: Reading) -> None:
-        """Give a name away once; names are compared without regard to case."""
-        key = Name.parse(full).key
-        if key in self._taken:
-            reading.refuse(at, f"has the same name as {self._taken[key]}; change one of them")
-        else:
-            self._taken[key] = f"the {kind} {quote(written)} at {at}"
-
-    def _add(self, entry: Entry, name: Name) -> None:
-        reading = self._reading.within(f"{name.model if name.tag == 'latest' else name.display}:")
-        if not isinstance(entry.node, Block):
-            reading.refuse(entry.node.at, f"must be a mapping of fields such as source, {found(entry.node)}")
-            return
-        own = self._fields(entry.node.entries, reading, for_all=False)
-        for alias, at in own.get("aliases", ()):
-            self._take(alias.full, at, "alias", short(alias), reading.within(f" alias {quote(short(alias))}"))
-        values = _merged(self.defaults, own)
-        if values.get("state") != "absent" and all(written.key != "source" for written in entry.node.entries):
-            reading.refuse(entry.at, 'needs "source", which says where the weights come from')
-        not_yet = tuple(FIELDS[key].not_yet for key, value in values.items() if _asks_too_much(key, value))
-        source = values.pop("source", "")
-        spec = ModelSpec(name=name, source=source, at=entry.at, not_yet=not_yet, **_typed(values))
-        self.specs[spec.display] = spec
-
-    def _fields(self, entries: Iterable[Entry], reading: Reading, *, for_all: bool) -> Values:
-        """The fields that are written and good; a problem or a warning noted for the others."""
-        values: Values = {}
-        for entry in entries:
-            field = FIELDS.get(entry.key)
-            if field is None or field.read is None or (for_all and not field.in_defaults):
-                reading.refuse(entry.at, _refusal(entry.key, field))
-                continue
-            value = reading.within(f" {entry.key}").attempt(field.read, entry.node)
-            if for_all and (entry.key, value) == ("state", "absent"):
-                reading.refuse(entry.node.at, "state cannot be absent for every model; write it under models")
-            elif value is not REFUSED:
-                values[entry.key] = value
-                if _asks_too_much(entry.key, value):
-                    self.warnings.append(Problem(entry.at, f"{reading.subject} {field.not_yet}"))
-        return values
-
-
-def _refusal(key: str, field: Field | None) -> str:
-    """Why a key may not stand here."""
-    if field is not None and field.available:
-        return f"{quote(key)} belongs to one model; write it under models"
-    if field is not None:
-        return f"{quote(key)} is reserved for a later version and not available yet; remove it"
-    if key in SAMPLING_OPTIONS:
-        return f'unknown key {quote(key)}; a sampling option belongs under "parameters"'
-    meant = RUNNER_FIELDS.get(key)
-    if meant is not None and FIELDS[meant].available:
-        return f"unknown key {quote(key)}; did you mean {quote(meant)}?"
-    return unknown("key", key, [field.name for field in FIELDS.values() if field.available])
-
-
-def _asks_too_much(key: str, value: Any) -> bool:
-    field = FIELDS[key]
-    return bool(field.not_yet) and field.asks_it(value)
-
-
-def _merged(defaults: Values, own: Values) -> Values:
-    """A model's fields over the defaults: mappings are merged key by key, everything else is replaced."""
-    both = {key for key in defaults.keys() & own.keys() if isinstance(own[key], dict)}
-    return defaults | own | {key: defaults[key] | own[key] for key in both}
-
-
-def _typed(values: Values) -> Values:
-    """The same with the types that specs hold."""
-    typed = dict(values)
-    if "require" in values:
-        typed["require"] = Require(**values["require"])
-    if "parameters" in values:
-        typed["parameters"] = MappingProxyType(values["parameters"])
-    if "aliases" in values:
-        typed["aliases"] = tuple(name for name, _ in values["aliases"])
-    return typed

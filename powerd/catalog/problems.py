@@ -1,4 +1,4 @@
-"""Problems: everything wrong with one file, collected so that it can be said at once, and the words to say it in."""
+"""Problems: everything wrong with a catalog's files, collected to be said at once, and the words to say it in."""
 
 from __future__ import annotations
 
@@ -14,29 +14,39 @@ _SHOWN = 60
 
 
 class Problems:
-    """The problems found so far in one file; each is kept once, however many aliases lead to its place."""
+    """The problems found so far; each is kept once, however many aliases lead to its place.
 
-    def __init__(self) -> None:
+    They are told in the order of `files`, and within a file in its own order.
+    """
+
+    def __init__(self, files: Sequence[str] = ()) -> None:
         self._found: dict[Problem, None] = {}
+        self._rank = {file: rank for rank, file in enumerate(files)}
+        self._last: list[Problem] = []
 
     def add(self, at: Position, message: str) -> None:
         """Note one problem. Raises CatalogError when the list is full."""
         if len(self._found) == MAX_PROBLEMS:
-            last = Problem(at, f"more problems follow; only the first {MAX_PROBLEMS} are listed")
-            raise CatalogError([*self._in_order(), last])
+            self._last = [Problem(at, f"more problems follow; only the first {MAX_PROBLEMS} are listed")]
+            raise self.error()
         self._found[Problem(at, message)] = None
 
     def error(self) -> CatalogError:
-        """Everything found, in the order of the file."""
-        return CatalogError(self._in_order())
+        """Everything found."""
+        return CatalogError([*sorted(self._found, key=self._place), *self._last])
+
+    @property
+    def full(self) -> bool:
+        """Whether no further problem will be listed."""
+        return bool(self._last)
 
     def settle(self) -> None:
         """Raise CatalogError if anything was found."""
         if self._found:
             raise self.error()
 
-    def _in_order(self) -> list[Problem]:
-        return sorted(self._found, key=lambda problem: (problem.at.line, problem.at.column))
+    def _place(self, problem: Problem) -> tuple[int, int, int]:
+        return self._rank.get(problem.at.file, len(self._rank)), problem.at.line, problem.at.column
 
 
 def quote(text: str) -> str:

@@ -7,33 +7,45 @@ from typing import Any
 
 from powerd.catalog.loader import Block, Entry, Node, Scalar
 from powerd.catalog.problems import quote, unknown
-from powerd.catalog.values import Reader, Reading, Wrong, found, plain
+from powerd.catalog.values import Reading, Schema, Wrong, found, plain, reads
 from powerd.errors import BadRequest
-from powerd.options import RUNNER_FIELDS, SAMPLING_OPTIONS, check
+from powerd.options import MAX_STOP_BYTES, MAX_STOPS, RUNNER_FIELDS, SAMPLING_OPTIONS, Option, check
 
 
-def parameters(reserved: frozenset[str]) -> Reader:
-    """A reader of the block; `reserved` are the fields that this version refuses, for the advice it gives."""
-
-    def read(node: Node, reading: Reading) -> Mapping[str, Any]:
-        if not isinstance(node, Block):
-            raise Wrong(node.at, f"must be a mapping of sampling options, {found(node)}")
-        inner = reading.within(":")
-        values: dict[str, Any] = {}
-        for entry in node.entries:
-            try:
-                values |= _option(entry, reserved)
-            except Wrong as wrong:
-                inner.refuse(wrong.at, wrong.message)
-        return values
-
-    return read
+def _schema(option: Option) -> Schema:
+    if option.kind is bool:
+        return {"type": "boolean"}
+    if option.kind is list:
+        return {"type": "array", "maxItems": MAX_STOPS, "items": {"type": "string", "maxLength": MAX_STOP_BYTES}}
+    kind = "integer" if option.kind is int else "number"
+    return {"type": kind, "minimum": option.low, "maximum": option.high}
 
 
-def _option(entry: Entry, reserved: frozenset[str]) -> dict[str, Any]:
+@reads(
+    {
+        "type": "object",
+        "properties": {name: _schema(option) for name, option in SAMPLING_OPTIONS.items()},
+        "additionalProperties": False,
+    }
+)
+def parameters(node: Node, reading: Reading) -> Mapping[str, Any]:
+    """The options that are written and good."""
+    if not isinstance(node, Block):
+        raise Wrong(node.at, f"must be a mapping of sampling options, {found(node)}")
+    inner = reading.within(":")
+    values: dict[str, Any] = {}
+    for entry in node.entries:
+        try:
+            values |= _option(entry)
+        except Wrong as wrong:
+            inner.refuse(wrong.at, wrong.message)
+    return values
+
+
+def _option(entry: Entry) -> dict[str, Any]:
     name, node = entry.key, entry.node
     if name in RUNNER_FIELDS:
-        raise Wrong(entry.at, f"{quote(name)} is a runner option, not a sampling option; {_advice(name, reserved)}")
+        raise Wrong(entry.at, f"{quote(name)} is a runner option, not a sampling option; {_advice(name)}")
     option = SAMPLING_OPTIONS.get(name)
     if option is None:
         raise Wrong(entry.at, unknown("option", name, tuple(SAMPLING_OPTIONS)))
@@ -48,10 +60,6 @@ def _option(entry: Entry, reserved: frozenset[str]) -> dict[str, Any]:
         raise Wrong(node.at, refusal.message) from None
 
 
-def _advice(name: str, reserved: frozenset[str]) -> str:
+def _advice(name: str) -> str:
     field = RUNNER_FIELDS[name]
-    if field is None:
-        return "it has no effect in powerd: remove it"
-    if field in reserved:
-        return f"the field {quote(field)} is reserved for it and not available yet: remove it"
-    return f"use the field {quote(field)}"
+    return f"use the field {quote(field)}" if field is not None else "it has no effect in powerd: remove it"

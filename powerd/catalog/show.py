@@ -6,6 +6,7 @@ import re
 
 from powerd.catalog.spec import ALWAYS, ModelSpec
 from powerd.names import Name
+from powerd.protocol import Placement
 
 _USER = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^/]*@(?=[^/]*/)")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
@@ -48,10 +49,25 @@ def _or_auto(value: int | str | None) -> int | str:
     return "auto" if value is None else value
 
 
+def _placement(placed: Placement | None) -> dict[str, object]:
+    if placed is None:
+        return {}
+    split = list(placed.split) or (placed.mode if placed.mode != "layer" else None)
+    said = {"devices": list(placed.devices), "split": split, "main": placed.main}
+    return {name: value for name, value in said.items() if value}
+
+
 def _optional(spec: ModelSpec) -> dict[str, object]:
     require = {"gpu": spec.require.gpu, "full_offload": spec.require.full_offload}
     return {
         "quantization": spec.quantization,
+        "placement": _placement(spec.placement),
+        "threads": spec.threads,
+        "batch": spec.batch,
+        "load_mode": spec.load_mode if spec.load_mode != "auto" else None,
+        "flash_attention": spec.flash_attention,
+        "request_options": spec.request_options,
+        "class": spec.scheduling_class if spec.scheduling_class != "interactive" else None,
         "digest": str(spec.digest) if spec.digest else None,
         "require": {name: value for name, value in require.items() if value},
         "think": spec.think,

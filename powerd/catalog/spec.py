@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from powerd.digest import Digest
 from powerd.names import Name
+from powerd.protocol import Placement
 
 #: `keep_alive: always`: pinned, never unloaded while it is declared.
 ALWAYS = math.inf
@@ -20,6 +21,11 @@ DEFAULT_KEEP_ALIVE = 300.0
 State = Literal["loaded", "available", "absent"]
 Overflow = Literal["dialect", "reject", "truncate", "shift"]
 CellType = Literal["f16", "q8_0", "q4_0"]
+LoadMode = Literal["auto", "mmap", "read", "mlock"]
+#: What a request's runner options may change: nothing (served as declared, said in a header), the context of an
+#: automatic one upwards, or refused.
+RequestOptions = Literal["declared", "grow", "reject"]
+SchedulingClass = Literal["interactive", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class ModelSpec:
 
     name: Name  # powerd.local/declared/<model>/<tag>
     source: str  # as written; relative paths already made absolute against the file's directory
-    at: Position
+    at: Position = field(compare=False)  # a model that only moved in the file is the same
     state: State = "available"
     quantization: str | None = None
     digest: Digest | None = None
@@ -103,6 +109,16 @@ class ModelSpec:
     messages: tuple[tuple[str, str], ...] = ()  # (role, content)
     adapters: tuple[Adapter, ...] = ()
     draft: str | None = None
+    placement: Placement | None = None  # None = whatever the machine has
+    threads: int | None = None
+    batch: int | None = None  # tokens computed at once
+    load_mode: LoadMode = "auto"
+    flash_attention: bool | None = None
+    request_options: RequestOptions | None = (
+        None  # None = declared with a written `context`, grow with an automatic one
+    )
+    scheduling_class: SchedulingClass = "interactive"  # `class:` in the file
+    origins: Mapping[str, Position] = field(default_factory=lambda: MappingProxyType({}), compare=False)  # by field
     not_yet: tuple[str, ...] = ()  # sentences naming what this entry asks that this version cannot do
 
     @property
@@ -125,14 +141,30 @@ class Defaults:
     system: str | None = None
     priority: int = 0
     require: Require = Require()
+    placement: Placement | None = None
+    threads: int | None = None
+    batch: int | None = None
+    load_mode: LoadMode = "auto"
+    flash_attention: bool | None = None
+    request_options: RequestOptions | None = None
+    scheduling_class: SchedulingClass = "interactive"
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One accepted models.yaml: the wanted state of every model it names. Holding none is for the caller to judge."""
+    """One accepted configuration: the wanted state of every model it names. Holding none is for the caller to judge."""
 
     models: Mapping[str, ModelSpec] = field(default_factory=lambda: MappingProxyType({}))  # by ModelSpec.display
     defaults: Defaults = Defaults()
     warnings: tuple[Problem, ...] = ()
-    text: str = ""  # the bytes it was read from, kept with the generation
-    files: tuple[Path, ...] = ()  # template files whose text is part of it
+    #: Every text it was read from, by path: models.yaml, fragments, templates; it can be read again from these alone.
+    documents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    files: tuple[Path, ...] = ()  # the template files among them
+
+    def needs(self, file: str) -> bool:
+        """Whether anything in it was declared in this file."""
+        written = (
+            spec.at.file == file or any(at.file == file for at in spec.origins.values())
+            for spec in self.models.values()
+        )
+        return any(written)

@@ -9,7 +9,7 @@ from typing import Literal
 from powerd.catalog.loader import Block, Node, Scalar
 from powerd.catalog.problems import quote
 from powerd.catalog.spec import Position, Template
-from powerd.catalog.values import Reader, Reading, Wrong, found, mapping, path, text, words
+from powerd.catalog.values import Reading, Wrong, found, mapping, path, reads, text, words
 
 #: Characters of one template; the longest in circulation have about 30,000.
 MAX_TEMPLATE = 1024 * 1024
@@ -31,18 +31,7 @@ def syntax_of(written: str) -> Literal["jinja", "go"]:
     return "jinja"
 
 
-def template(node: Node, reading: Reading) -> Template:
-    """The template, its text read from the file it names."""
-    if isinstance(node, Scalar):
-        written = text(node, reading)
-        return Template(written, syntax_of(written))
-    values = _PARTS(node, reading)
-    if isinstance(node, Block) and len({entry.key for entry in node.entries} & {"file", "text"}) != 1:
-        raise Wrong(node.at, 'must hold either "file" or "text"')
-    written = values.get("file") or values.get("text") or ""
-    return Template(written, values.get("syntax") or syntax_of(written))
-
-
+@reads(text.schema)
 def _file(node: Node, reading: Reading) -> str:
     """The text of the file named."""
     if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.value:
@@ -67,4 +56,24 @@ def _contents(where: Path, at: Position, reading: Reading) -> str:
     return contents
 
 
-_PARTS: Reader = mapping({"file": _file, "text": text, "syntax": words("jinja", "go")})
+_PARTS = mapping({"file": _file, "text": text, "syntax": words("jinja", "go")})
+
+
+@reads(
+    {
+        "anyOf": [
+            text.schema,
+            {**_PARTS.schema, "oneOf": [{"required": ["file"]}, {"required": ["text"]}]},
+        ]
+    }
+)
+def template(node: Node, reading: Reading) -> Template:
+    """The template, its text read from the file it names."""
+    if isinstance(node, Scalar):
+        written = text(node, reading)
+        return Template(written, syntax_of(written))
+    values = _PARTS(node, reading)
+    if isinstance(node, Block) and len({entry.key for entry in node.entries} & {"file", "text"}) != 1:
+        raise Wrong(node.at, 'must hold either "file" or "text"')
+    written = values.get("file") or values.get("text") or ""
+    return Template(written, values.get("syntax") or syntax_of(written))

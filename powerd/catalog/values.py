@@ -1,5 +1,7 @@
 """Readers: from a node to the value a field takes, or a refusal that says what it takes instead. Pure.
 
+Each reader also says what it takes as JSON Schema, so that the published schema cannot disagree with what is read.
+
 A reader takes a node and the Reading it belongs to. It raises Wrong for a value it cannot take; readers of mappings and
 lists note what is wrong inside and go on, so that nothing hides behind the first mistake. A file with any problem is
 refused whole, so what such a reader returns then is never used.
@@ -20,8 +22,8 @@ from powerd.catalog.problems import Problems, quote, unknown
 from powerd.catalog.scalars import resolve
 from powerd.catalog.spec import ALWAYS, Position
 from powerd.digest import Digest
-from powerd.names import Name
-from powerd.quantities import parse_duration
+from powerd.names import ALIAS_PATTERN, Name
+from powerd.quantities import DURATION, parse_duration
 
 
 class Wrong(Exception):
@@ -51,7 +53,7 @@ class Reading:
         """Note a problem with what is being read."""
         self.problems.add(at, f"{self.subject} {message}")
 
-    def attempt(self, reader: Reader, node: Node) -> Any:
+    def attempt(self, reader: Callable[[Node, Reading], Any], node: Node) -> Any:
         """What `reader` makes of `node`; REFUSED, and a problem noted, when it refuses."""
         try:
             return reader(node, self)
@@ -60,7 +62,26 @@ class Reading:
             return REFUSED
 
 
-Reader = Callable[[Node, Reading], Any]
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One kind of value: how it is read, and the same as JSON Schema (draft 2020-12)."""
+
+    take: Callable[[Node, Reading], Any]  # raises Wrong
+    schema: Schema
+
+    def __call__(self, node: Node, reading: Reading) -> Any:
+        """The value."""
+        return self.take(node, reading)
+
+
+def reads(schema: Schema) -> Callable[[Callable[[Node, Reading], Any]], Reader]:
+    """Make a reader of a function."""
+    return lambda take: Reader(take, schema)
+
+
 #: Stands for a value that was refused; None is what `auto` comes to.
 REFUSED: Final = object()
 
@@ -76,6 +97,7 @@ def found(node: Node) -> str:
     return f"not {quote(node.text)}" if isinstance(node.value, str) else f"not {node.text}"
 
 
+@reads({"type": "string", "minLength": 1})
 def text(node: Node, reading: Reading) -> str:
     """Any text but none."""
     if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.value:
@@ -84,6 +106,7 @@ def text(node: Node, reading: Reading) -> str:
     return node.value
 
 
+@reads({"type": "boolean"})
 def flag(node: Node, reading: Reading) -> bool:
     """True or false."""
     if isinstance(node, Scalar) and isinstance(node.value, bool):
@@ -100,7 +123,7 @@ def choice(values: Mapping[str | bool, Any]) -> Reader:
             return values[node.value]
         raise Wrong(node.at, f"must be one of {wanted}, {found(node)}")
 
-    return read
+    return Reader(read, {"enum": [*values]})
 
 
 def words(*allowed: str) -> Reader:
@@ -120,7 +143,8 @@ def whole_number(low: int, high: int, named: Mapping[str, Any] = MappingProxyTyp
             return value
         raise Wrong(node.at, f"must be {wanted}, {found(node)}{_meant(node)}")
 
-    return read
+    bounds = {"type": "integer", "minimum": low, "maximum": high}
+    return Reader(read, {"anyOf": [{"enum": [*named]}, bounds]} if named else bounds)
 
 
 def _meant(node: Node) -> str:
@@ -134,6 +158,7 @@ def _meant(node: Node) -> str:
     return ""
 
 
+@reads({"type": "number"})
 def number(node: Node, reading: Reading) -> float:
     """A finite number."""
     value = node.value if isinstance(node, Scalar) else None
@@ -142,6 +167,15 @@ def number(node: Node, reading: Reading) -> float:
     raise Wrong(node.at, f"must be a number, {found(node)}")
 
 
+@reads(
+    {
+        "anyOf": [
+            {"enum": ["always"]},
+            {"type": "number", "minimum": 0},
+            {"type": "string", "pattern": rf"^\s*{DURATION}\s*$(?!\n)"},
+        ]
+    }
+)
 def keep_alive(node: Node, reading: Reading) -> float:
     """Seconds: a duration, a plain number of seconds, or `always`."""
     value = node.value if isinstance(node, Scalar) else None
@@ -159,6 +193,7 @@ def keep_alive(node: Node, reading: Reading) -> float:
     return seconds
 
 
+@reads({"type": "string", "pattern": r"^sha256[:-][0-9a-fA-F]{64}$(?!\n)"})
 def digest(node: Node, reading: Reading) -> Digest:
     """The SHA-256 of the weights."""
     try:
@@ -167,9 +202,10 @@ def digest(node: Node, reading: Reading) -> Digest:
         raise Wrong(node.at, "must be sha256: followed by 64 hexadecimal digits") from None
 
 
+@reads({"type": "string", "pattern": r"\S"})
 def source(node: Node, reading: Reading) -> str:
     """Where bytes come from, as written; a path is made absolute against the file's directory."""
-    written = text(node, reading).strip()
+    written = str(text(node, reading)).strip()
     if not written:
         raise Wrong(node.at, "must name where the weights come from, but it is blank")
     if written.startswith(("./", "../", "~/", "/")) or written in {".", "..", "~"}:
@@ -185,11 +221,7 @@ def path(written: str, at: Position, reading: Reading) -> Path:
         raise Wrong(at, "begins with ~ and this user has no home directory; write the whole path") from None
 
 
-def aliases(node: Node, reading: Reading) -> tuple[tuple[Name, Position], ...]:
-    """Further names, each with its place."""
-    return tuple(items(_alias)(node, reading))
-
-
+@reads({"anyOf": [{"type": "string", "pattern": ALIAS_PATTERN}, {"type": ["number", "boolean"]}]})
 def _alias(node: Node, reading: Reading) -> tuple[Name, Position]:
     if isinstance(node, Scalar) and node.value is not None and "://" not in node.text:
         with suppress(ValueError):
@@ -208,7 +240,16 @@ def items(reader: Reader) -> Reader:
         taken = [reading.within(f"[{index}]").attempt(reader, item) for index, item in enumerate(node.nodes, 1)]
         return [value for value in taken if value is not REFUSED]
 
-    return read
+    return Reader(read, {"type": "array", "items": reader.schema})
+
+
+_ALIASES = items(_alias)
+
+
+@reads(_ALIASES.schema)
+def aliases(node: Node, reading: Reading) -> tuple[tuple[Name, Position], ...]:
+    """Further names, each with its place."""
+    return tuple(_ALIASES(node, reading))
 
 
 def mapping(readers: Mapping[str, Reader], required: tuple[str, ...] = ()) -> Reader:
@@ -228,7 +269,9 @@ def mapping(readers: Mapping[str, Reader], required: tuple[str, ...] = ()) -> Re
             reading.refuse(node.at, f"needs {quote(missing)}")
         return {key: value for key, value in values.items() if value is not REFUSED}
 
-    return read
+    properties = {key: reader.schema for key, reader in readers.items()}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return Reader(read, schema | {"required": [*required]} if required else schema)
 
 
 def plain(node: Node) -> Any:

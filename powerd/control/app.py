@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,18 +12,21 @@ import structlog
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
 
+from powerd.control import explain as explain_routes
+from powerd.control import plan as plan_routes
 from powerd.control import pulls as pull_routes
 from powerd.control import rows
+from powerd.control import status as status_routes
 from powerd.control import store as store_routes
 from powerd.control.schema import (
     ApplyReply,
     ApplyRequest,
+    Device,
     Done,
     ModelRequest,
     Node,
     Refusal,
     RunnerRow,
-    Status,
     WaitReply,
     WaitRequest,
 )
@@ -31,7 +34,7 @@ from powerd.digest import Digest
 from powerd.errors import BadRequest, Conflict, NotFound, PowerError
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason
-from powerd.reconcile.compose import NodeDefaults
+from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.library import Library
 from powerd.reconcile.pulls import Pulls
 from powerd.reconcile.reconciler import Reconciler
@@ -42,7 +45,6 @@ log = structlog.get_logger(__name__)
 Scope = MutableMapping[str, Any]
 AsgiApp = Callable[[Scope, Any, Any], Awaitable[None]]
 
-EVENTS_SHOWN = 50
 MAX_WAIT = 86_400.0
 
 
@@ -58,6 +60,9 @@ class ControlContext:
     max_delete_fraction: float
     pulls: Pulls
     defaults: NodeDefaults
+    devices: Callable[[], list[Device]]
+    origins: Mapping[str, str]  # where the daemon's own options come from, by dotted key
+    keep_alive: float  # seconds, the daemon's own
 
 
 def build(context: ControlContext, api: AsgiApp) -> AsgiApp:
@@ -79,22 +84,6 @@ def build(context: ControlContext, api: AsgiApp) -> AsgiApp:
 def _handlers(context: ControlContext) -> list[Any]:
     reconciler, library, fleet = context.reconciler, context.library, context.fleet
 
-    @get("/v1/status")
-    async def status() -> Status:
-        reconciler.refresh_conditions()
-        now, clock = time.monotonic(), time.time()
-        events = list(reconciler.bulletin.events)[-EVENTS_SHOWN:]
-        node = reconciler.bulletin.node().values()
-        valid = all(condition.status == "True" for condition in node)
-        return Status(
-            generation=reconciler.generations.number,
-            conditions=[rows.condition(condition) for condition in node],
-            models=[rows.model(entry, reconciler.runner(entry), now, clock) for entry in reconciler.entries.values()],
-            node=context.node(),
-            events=[rows.event(event) for event in events],
-            as_declared=valid and not reconciler.failing(),
-        )
-
     @get("/v1/ps")
     async def ps() -> list[RunnerRow]:
         now, clock = time.monotonic(), time.time()
@@ -103,17 +92,20 @@ def _handlers(context: ControlContext) -> list[Any]:
 
     @post("/v1/apply", status_code=200)
     async def apply(data: ApplyRequest) -> ApplyReply:
-        before = reconciler.generations.number
-        problems = await reconciler.apply()
+        before, last = reconciler.generations.number, reconciler.bulletin.last
+        problems = await reconciler.apply(locked=data.locked)
         settled = not problems
         if data.wait and not problems:
-            settled = await reconciler.settle(_bounded(data.timeout))
+            settled = await reconciler.waiting.settle(_bounded(data.timeout))
         number = reconciler.generations.number
-        return ApplyReply(number, number != before, settled, problems, reconciler.failing() if data.wait else [])
+        failing = reconciler.judging.failing() if data.wait else []
+        hold = reconciler.generations.hold
+        events = [rows.event(event) for event in reconciler.bulletin.after(last)]
+        return ApplyReply(number, number != before, settled, problems, failing, hold.message if hold else "", events)
 
     @post("/v1/wait", status_code=200)
     async def wait(data: WaitRequest) -> WaitReply:
-        met, condition = await reconciler.wait(data.condition, data.model, _bounded(data.timeout))
+        met, condition = await reconciler.waiting.wait(data.condition, data.model, _bounded(data.timeout))
         return WaitReply(met, rows.condition(condition))
 
     @post("/v1/load", status_code=200)
@@ -134,7 +126,10 @@ def _handlers(context: ControlContext) -> list[Any]:
         return Done(answer.reason)
 
     foretelling = pull_routes.handlers(context.pulls, fleet, context.defaults)
-    return [status, ps, apply, wait, load, stop, *_about_store(context), *foretelling]
+    telling = explain_routes.handlers(reconciler, library, fleet, context.origins, context.keep_alive)
+    status = status_routes.handlers(reconciler, fleet, context.node, context.devices)
+    planning = plan_routes.handlers(reconciler)
+    return [*status, *telling, *planning, ps, apply, wait, load, stop, *_about_store(context), *foretelling]
 
 
 def _about_store(context: ControlContext) -> list[Any]:

@@ -8,10 +8,10 @@ from typing import Any
 from litestar import post
 from litestar.params import JSONBody
 
-from powerd.control.schema import DryRunPiece, DryRunReply, DryRunRequest
+from powerd.control.schema_store import DryRunPiece, DryRunReply, DryRunRequest
 from powerd.fleet.budget import estimate
 from powerd.fleet.fleet import Fleet
-from powerd.reconcile.compose import NodeDefaults, foretold
+from powerd.reconcile.decide import NodeDefaults, foretold
 from powerd.reconcile.pulls import Pulls
 from powerd.sources.dryrun import DryRun
 

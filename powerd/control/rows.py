@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from powerd.catalog.show import spec_to_dict
-from powerd.control.schema import Condition, Event, ModelStatus, RunnerRow, Transfer
-from powerd.fleet.terms import RunnerView
+from powerd.control.schema import Condition, Event, LoadFailure, ModelStatus, Override, RunnerRow, Transfer
+from powerd.fleet.terms import Hand, RunnerView
+from powerd.fleet.terms import LoadFailure as LoadFailed
 from powerd.reconcile.conditions import Condition as Judged
 from powerd.reconcile.entry import Entry
 from powerd.reconcile.entry import Event as Happened
@@ -17,7 +18,19 @@ def condition(judged: Judged) -> Condition:
 
 def event(happened: Happened) -> Event:
     """An event as it travels."""
-    return Event(happened.time, happened.kind, happened.model, happened.reason, happened.message)
+    return Event(happened.time, happened.kind, happened.model, happened.reason, happened.message, happened.number)
+
+
+def failure(failed: LoadFailed, now: float, clock: float) -> LoadFailure:
+    """A failed load as it travels. `now` is monotonic, `clock` the wall clock at the same moment."""
+    at, again = clock + failed.at - now, clock + failed.next_try - now
+    return LoadFailure(failed.model, failed.reason, at, failed.tries, again, failed.memory)
+
+
+def override(hand: Hand, now: float, clock: float) -> Override:
+    """Somebody's hand as it travels. `now` is monotonic, `clock` the wall clock at the same moment."""
+    until = None if hand.until is None else clock + hand.until - now
+    return Override(hand.model, hand.kind, hand.owner, hand.message, until)
 
 
 def model(entry: Entry, runner: RunnerView | None, now: float, clock: float) -> ModelStatus:
@@ -29,14 +42,14 @@ def model(entry: Entry, runner: RunnerView | None, now: float, clock: float) -> 
     return ModelStatus(
         name=entry.name,
         want=spec_to_dict(entry.want) if entry.want else {"state": "withdrawn"},
-        have=_have(entry, runner),
+        have=_have(entry, runner, now, clock),
         conditions=[condition(judged) for judged in entry.conditions.values()],
         fetching=fetching,
         next_try=clock + entry.next_try - now if entry.next_try > now else 0.0,
     )
 
 
-def _have(entry: Entry, runner: RunnerView | None) -> dict[str, object]:
+def _have(entry: Entry, runner: RunnerView | None, now: float, clock: float) -> dict[str, object]:
     if entry.offer is None:
         return {"state": "absent"}
     stored = entry.offer.stored
@@ -54,7 +67,14 @@ def _have(entry: Entry, runner: RunnerView | None) -> dict[str, object]:
             "context": runner.context,
             "parallel": runner.parallel,
             "requests": runner.requests,
+            "queued": runner.queued,
             "memory": runner.size,
+            "memory_gpu": runner.size_vram,
+            "devices": {device: {"layers": it.layers, "size": it.size} for device, it in runner.devices.items()},
+            "progress": round(runner.progress, 3),
+            "expires_at": None if runner.expires_at is None else clock + runner.expires_at - now,
+            "estimate": runner.needs,
+            "override": runner.override,
         }
     return have
 

@@ -42,10 +42,12 @@ class Event(msgspec.Struct, omit_defaults=True):
     """Something that happened; the last few hundred are kept."""
 
     time: float
-    kind: str  # config, fetch, load, unload, crash, error …
+    #: config, fetch, load, ready, unload, crash, error, canary, drift, mended, store; gap: some are no longer kept.
+    kind: str
     model: str
     reason: str
     message: str
+    number: int = 0  # ascending since the daemon's start, without gaps
 
 
 class Node(msgspec.Struct):
@@ -59,6 +61,49 @@ class Node(msgspec.Struct):
     store: str
     memory_budget: int
     memory_used: int
+    config_file: str = ""
+    state: str = ""
+    socket: str = ""
+    engine: str = ""  # the engine's version; "" = not installed
+
+
+class Device(msgspec.Struct, omit_defaults=True):
+    """What the ledger may give out on one device, and has."""
+
+    id: str
+    budget: int
+    reserved: int
+    kind: str = "cpu"  # cpu or gpu
+    name: str = ""
+    total: int = 0
+
+
+class LoadFailure(msgspec.Struct, omit_defaults=True):
+    """A model whose last load failed."""
+
+    model: str
+    reason: str
+    at: float
+    tries: int  # failures in a row
+    next_try: float
+    memory: bool = False  # it was memory that was short
+
+
+class Override(msgspec.Struct, omit_defaults=True):
+    """Somebody's hand on a model. `until` None: until the next request or change of its declaration."""
+
+    model: str
+    kind: str  # stopped, loaded or keep_alive
+    owner: str  # operator (control socket) or client (API)
+    message: str
+    until: float | None = None
+
+
+class Hold(msgspec.Struct):
+    """A rollback that stands against models.yaml until the file changes."""
+
+    generation: int  # the one that was gone back to
+    message: str
 
 
 class Status(msgspec.Struct):
@@ -70,6 +115,10 @@ class Status(msgspec.Struct):
     node: Node
     events: list[Event]
     as_declared: bool  # False makes `powerctl status` exit 1
+    devices: list[Device] = []
+    failures: list[LoadFailure] = []
+    overrides: list[Override] = []
+    hold: Hold | None = None
 
 
 class RunnerRow(msgspec.Struct, omit_defaults=True):
@@ -108,10 +157,14 @@ class WaitReply(msgspec.Struct):
 
 
 class ApplyRequest(msgspec.Struct, omit_defaults=True):
-    """Read models.yaml again now; with `wait`, answer when every model has settled."""
+    """Read models.yaml again now; with `wait`, answer when every model has settled.
+
+    `locked`: refuse the file unless every source is in models.lock.yaml.
+    """
 
     wait: bool = False
     timeout: float = 60.0
+    locked: bool = False
 
 
 class ApplyReply(msgspec.Struct):
@@ -122,6 +175,8 @@ class ApplyReply(msgspec.Struct):
     settled: bool
     problems: list[str]
     failing: list[str]  # names of models that are not as declared
+    hold: str = ""  # the rollback that stands against the file
+    events: list[Event] = []  # what happened since the request came
 
 
 class ModelRequest(msgspec.Struct, omit_defaults=True):
@@ -135,103 +190,6 @@ class ModelRequest(msgspec.Struct, omit_defaults=True):
     force: bool = False
 
 
-class ModelUsage(msgspec.Struct):
-    """A model's bytes. `alone`: what no other model of our store names, so what deleting it gives back."""
-
-    name: str
-    size: int
-    alone: int
-    where: str
-    read_only: bool
-
-
-class Usage(msgspec.Struct):
-    """`powerctl df --json`, in bytes. Our blobs are those of one model alone, `shared` or `unreferenced`."""
-
-    root: str
-    models: list[ModelUsage]
-    blobs: int
-    bytes: int
-    shared: int
-    unreferenced: int
-    leftovers: int
-    corrupt: int
-    free: int
-    quota: int | None
-    lower: list[str]
-
-
-class GcRequest(msgspec.Struct, omit_defaults=True):
-    """Delete what nothing has needed for `grace` seconds; `force` lets it be more than max_delete_fraction."""
-
-    grace: float = 0.0
-    force: bool = False
-
-
-class GcReply(msgspec.Struct):
-    """The blobs deleted, the bytes that came free, and the manifests (`blocked`) that forbid deleting any."""
-
-    deleted: list[str]
-    bytes: int
-    blocked: list[str]
-
-
-class FsckRequest(msgspec.Struct, omit_defaults=True):
-    """Check every byte; `repair` moves corrupt blobs away."""
-
-    repair: bool = False
-
-
-class Finding(msgspec.Struct):
-    """One thing fsck found; `harmless`: it takes space, and no model suffers."""
-
-    kind: str
-    subject: str
-    message: str
-    size: int
-    models: list[str]
-    moved_to: str
-    harmless: bool
-
-
-class FsckReport(msgspec.Struct):
-    """`powerctl fsck --json`, and the `report` of the last line of the stream."""
-
-    sound: bool
-    blobs: int
-    bytes: int
-    manifests: int
-    findings: list[Finding]
-
-
-class AdoptRequest(msgspec.Struct, omit_defaults=True):
-    """Take over the models of a directory. `how`: lower, link, copy or forget."""
-
-    path: str
-    how: str = "lower"
-
-
-class AdoptReply(msgspec.Struct):
-    """`powerctl adopt --json`, and the `adopted` of the last line of the stream."""
-
-    kind: str  # ollama or huggingface
-    how: str
-    directory: str
-    models: list[str]
-    skipped: list[str]
-
-
-class Step(msgspec.Struct, omit_defaults=True):
-    """A line of the streams of fsck and adopt: bytes done of `subject`, or the end: a reply or an error."""
-
-    subject: str = ""
-    completed: int = 0
-    total: int = 0
-    report: FsckReport | None = None
-    adopted: AdoptReply | None = None
-    error: str = ""
-
-
 class Done(msgspec.Struct):
     """It worked; `message` is what to tell the person."""
 
@@ -243,36 +201,3 @@ class Refusal(msgspec.Struct):
 
     error: str
     code: str
-
-
-class DryRunRequest(msgspec.Struct, omit_defaults=True):
-    """What a pull of `model` would do."""
-
-    model: str
-    insecure: bool = False
-
-
-class DryRunPiece(msgspec.Struct):
-    """One file or layer; `size` is None where it is not known before it is fetched."""
-
-    role: str
-    name: str
-    size: int | None
-    digest: str
-    present: bool
-
-
-class DryRunReply(msgspec.Struct):
-    """Where a model would come from, what would be fetched, and whether it would fit here."""
-
-    model: str
-    place: str
-    failed: list[str]  # why the places asked before did not have it
-    files: list[DryRunPiece]
-    total: int
-    missing: int  # of these still to be fetched
-    quantization: str
-    memory: int  # bytes it would need loaded; 0 = not known
-    budget: int
-    fits: bool | None  # None = not known
-    unread: str  # why the header could not be read

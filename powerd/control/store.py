@@ -15,7 +15,7 @@ from litestar import get, post
 from litestar.params import JSONBody
 from litestar.response import Stream
 
-from powerd.control.schema import (
+from powerd.control.schema_store import (
     AdoptReply,
     AdoptRequest,
     FsckReport,

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 DONE = 0
 FAILED = 1
+CHANGES = 2
 USAGE = 64
 UNREACHABLE = 69
 INTERRUPTED = 130  # 128 + SIGINT

@@ -12,6 +12,7 @@ from powerd.ctl.terminal import Style
 _WINDOW = 5.0  # seconds the rate is taken over
 _WIDEST = 50
 _NARROWEST = 5
+_GAUGE = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -51,6 +52,12 @@ def bar(label: str, completed: int, total: int, rate: float, style: Style) -> st
     if room < _NARROWEST:
         return left + right
     return f"{left}▕{_filled(completed, total, room)}▏ {right}"
+
+
+def gauge(fraction: float, style: Style) -> str:
+    """How full something is, as a short bar; "" where there is no terminal."""
+    part = min(max(fraction, 0.0), 1.0)
+    return f"▕{_filled(round(part * 1000), 1000, _GAUGE)}▏ " if style.width else ""
 
 
 def _speed(rate: float) -> str:

@@ -10,16 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from powerd.control.schema import (
-    AdoptRequest,
-    Finding,
-    FsckReport,
-    FsckRequest,
-    GcReply,
-    GcRequest,
-    Step,
-    Usage,
-)
+from powerd.control.schema_store import AdoptRequest, Finding, FsckReport, FsckRequest, GcReply, GcRequest, Step, Usage
 from powerd.ctl import words
 from powerd.ctl.client import PATIENCE_SECONDS, Client, understood
 from powerd.ctl.exits import DONE, FAILED, Failed
@@ -52,6 +43,7 @@ def _totals(usage: Usage) -> list[tuple[str, str]]:
     rows = [
         (words.plain(usage.root), f"{words.size(usage.bytes)} in {usage.blobs} blobs"),
         ("  shared by several models", words.size(usage.shared)),
+        ("  kept for rollback", words.size(usage.kept)),
         ("  needed by no model", words.size(usage.unreferenced)),
         ("unfinished downloads", words.size(usage.leftovers)),
         ("corrupt blobs put aside", words.size(usage.corrupt)),

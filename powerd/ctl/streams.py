@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from powerd.control.schema import DryRunReply, DryRunRequest, ModelRequest
+from powerd.control.schema import ModelRequest
+from powerd.control.schema_store import DryRunReply, DryRunRequest
 from powerd.ctl import words
 from powerd.ctl.client import Client, objects, understood
 from powerd.ctl.exits import DONE, USAGE, Failed

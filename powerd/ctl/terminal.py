@@ -93,9 +93,17 @@ class Terminal:
     def redraw(self, lines: Sequence[str]) -> None:
         """Replace the lines that the last call drew; on a terminal only."""
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        self._out.write(up + "".join(f"\r\x1b[K{line}\n" for line in lines))
+        rest = "\x1b[J" if len(lines) < self._drawn else ""
+        self._out.write(up + "".join(f"\r\x1b[K{line}\n" for line in lines) + rest)
         self._out.flush()
         self._drawn = len(lines)
+
+    def screen(self, lines: Sequence[str]) -> None:
+        """Fill the screen with these lines, as many as it has rows for; on a terminal only."""
+        rows = os.get_terminal_size(self._out.fileno()).lines - 1
+        shown = lines if len(lines) <= rows else [*lines[: rows - 1], "…"]
+        self._out.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J")
+        self._out.flush()
 
     def note(self, text: str) -> None:
         """Say something beside the output, on standard error."""

@@ -15,7 +15,7 @@ from powerd.ctl.terminal import Terminal
 
 def validate(arguments: Namespace, terminal: Terminal) -> int:
     """Check configuration files with `powerd --check`, which needs no running daemon."""
-    command = [sys.executable, *_safe_path(), "-m", "powerd", "--check"]
+    command = [sys.executable, *safe_path(), "-m", "powerd", "--check"]
     if arguments.file is not None:
         command += ["--models", arguments.file]
     if arguments.config is not None:
@@ -27,8 +27,8 @@ def validate(arguments: Namespace, terminal: Terminal) -> int:
     return DONE if finished.returncode == 0 else FAILED
 
 
-def _safe_path() -> list[str]:
-    """`-P` keeps a stray `powerd` in the working directory from being run.
+def safe_path() -> list[str]:
+    """Flags for a Python that runs `powerd`: `-P` keeps a stray `powerd` in the working directory from being run.
 
     Not where that directory is the very place powerctl itself was imported from: then powerd is found there only.
     """

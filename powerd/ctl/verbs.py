@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from powerd.ctl.parser import Options, Parser, duration
+from powerd.ctl.plan_verbs import PLAN_VERBS
 from powerd.ctl.store_verbs import STORE_VERBS
+from powerd.ctl.tell_verbs import TELL_VERBS
 from powerd.ctl.verb import Verb, takes_json
 
 _SHOW_PARTS = ("license", "modelfile", "parameters", "system", "template")
@@ -15,12 +17,15 @@ def find(name: str) -> Verb | None:
 
 
 def _status(parser: Parser) -> None:
-    takes_json(parser, "the whole status object")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-w", "--watch", action="store_true", help="draw it again every second, until Ctrl-C")
+    how.add_argument("--json", action="store_true", help="print the whole status object as JSON")
 
 
 def _apply(parser: Parser) -> None:
     parser.add_argument("--wait", action="store_true", help="answer when every model has settled")
     _timeout(parser, "with --wait: give up after this long (default 60)")
+    parser.add_argument("--locked", action="store_true", help="refuse sources that are not in models.lock.yaml")
     takes_json(parser, "the reply")
 
 
@@ -139,7 +144,7 @@ VERBS: tuple[Verb, ...] = (
         "what is wanted, what is there, and why they differ",
         "Shows the node, every declared model with what is wanted and what is there, fetches under way, conditions "
         "that are not True, and the last events. Exits 1 when something is not as declared.",
-        ("status", "status --json"),
+        ("status", "status --watch", "status --json"),
         "state:status",
         _status,
     ),
@@ -149,7 +154,7 @@ VERBS: tuple[Verb, ...] = (
         "read models.yaml again now",
         "Has powerd read models.yaml at once, by the path a change of the file takes. The whole file is accepted or "
         "nothing changes. Exits 1 when it is refused, and with --wait also when a model is not as declared in the end.",
-        ("apply", "apply --wait --timeout 10m"),
+        ("apply", "apply --wait --timeout 10m", "apply --locked"),
         "state:apply",
         _apply,
     ),
@@ -173,6 +178,8 @@ VERBS: tuple[Verb, ...] = (
         "validate:validate",
         _validate,
     ),
+    *PLAN_VERBS,
+    *TELL_VERBS,
     Verb(
         "list",
         "models",

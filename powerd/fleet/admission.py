@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from powerd.errors import DoesNotFit
+from powerd.errors import Busy, DoesNotFit
+from powerd.fleet import classes
 from powerd.fleet.board import Board
-from powerd.fleet.budget import estimate
-from powerd.fleet.entries import Entry, Phase, Runner, Waiter
-from powerd.fleet.residency import Demand, Room, busy, candidates
+from powerd.fleet.entries import NEVER, Entry, Phase, Runner, Turn, Waiter
+from powerd.fleet.residency import Demand, Room, busy, candidates, names, parting, rest
 from powerd.fleet.terms import Reason
 
 #: Seconds after which a request refused for memory may be worth another try.
@@ -27,6 +27,8 @@ def settle(board: Board, now: float) -> None:
             entry.override = None
     _retire(board, now)
     _grant(board, _admit(board, now), now)
+    _hush(board)
+    classes.keep_clocks(board, now)
 
 
 def due(board: Board, now: float) -> float:
@@ -35,6 +37,7 @@ def due(board: Board, now: float) -> float:
     times = [math.inf]
     for entry in board.entries.values():
         times += [waiter.deadline for waiter in entry.waiters.values()]
+        times += [waiter.limit for waiter in entry.waiters.values() if waiter.stopped is None]
         if entry.next_try > now and (entry.waiters or wished(entry)):
             times.append(entry.next_try)
         if entry.override is not None and entry.override.until is not None:
@@ -47,8 +50,8 @@ def due(board: Board, now: float) -> float:
                 times.append(runner.heard + config.stall_timeout)
             elif not runner.wanted:
                 times.append(runner.entry.expiry(runner, config.keep_alive))
-            if board.waiting and now < runner.ready_at + config.min_residency:
-                times.append(runner.ready_at + config.min_residency)
+            if board.waiting and now < (until := rest(runner, config.min_residency)):
+                times.append(until)
     return min(times)
 
 
@@ -86,17 +89,17 @@ _PARTING = {
 # ---------------------------------------------------------------- into memory
 
 
-def _admit(board: Board, now: float) -> dict[int, float]:
+def _admit(board: Board, now: float) -> dict[int, Turn]:
     """Load what fits and make room for what does not yet.
 
-    Returns, for each runner that has to yield, the ticket it yields to: nobody after that one is served on it.
+    Returns, for each runner that has to yield, the turn it yields to: nobody after that one is served on it.
     """
-    promises: dict[int, float] = {}
+    promises: dict[int, Turn] = {}
     if board.refusal is not None:
         return promises
     room = Room(board.ledger, board.runners, board.config.max_loaded_models)
     demands = [demand for entry in board.entries.values() if (demand := _demand(board, entry, now)) is not None]
-    demands.sort(key=lambda demand: (demand.ticket, not demand.entry.pinned, -demand.entry.priority, demand.entry.key))
+    demands.sort(key=lambda demand: (demand.turn, not demand.entry.pinned, -demand.entry.priority, demand.entry.key))
     for first in demands:
         demand = _feasible(board, room, first, now)
         if demand is not None:
@@ -115,7 +118,7 @@ def _demand(board: Board, entry: Entry, now: float) -> Demand | None:
     if entry.after & board.runners.keys():
         return None
     deployment = entry.target(unserved)
-    return Demand(entry, deployment, estimate(deployment), unserved[0].ticket if unserved else math.inf)
+    return Demand(entry, deployment, board.needs(deployment), unserved[0].turn if unserved else NEVER)
 
 
 def _feasible(board: Board, room: Room, demand: Demand | None, now: float) -> Demand | None:
@@ -150,24 +153,32 @@ def _give_up(board: Board, entry: Entry, reason: str, now: float) -> None:
     entry.warm = False
 
 
-def _meet(board: Board, room: Room, demand: Demand, promises: dict[int, float], now: float) -> None:
+def _meet(board: Board, room: Room, demand: Demand, promises: dict[int, Turn], now: float) -> None:
     if not room.admits(demand):
         residency = board.config.min_residency
         victims = room.victims(demand, candidates(demand, board.runners.values(), now, residency))
-        if victims and not any(busy(runner, demand, now, residency) for runner in victims):
+        if victims and not any(runner.leases or busy(runner, demand, now, residency) for runner in victims):
             _evict(board, victims, demand, now)
         else:
             for runner in victims or ():
                 room.leave(runner)
-                promises[runner.id] = min(demand.ticket, promises.get(runner.id, math.inf))
+                promises[runner.id] = min(demand.turn, promises.get(runner.id, NEVER))
     if room.admits(demand):
         board.spawn(demand, now)
-    elif not math.isinf(demand.ticket):
+        return
+    demand.entry.waiting = _in_the_way(board, room, demand)
+    if not demand.wish:
         room.claim(demand)
-        names = sorted({runner.entry.model for runner in board.runners.values()})
-        demand.entry.waiting = f"waiting for the room that {', '.join(names)} still take"
-    else:
-        demand.entry.waiting = "waiting for room: it is loaded when it fits beside what is in use"
+
+
+def _in_the_way(board: Board, room: Room, demand: Demand) -> str:
+    if demand.wish:
+        return "waiting for room: it is loaded when it fits beside what is in use"
+    devices = set(room.lacks(demand)) or demand.sizes.keys()
+    held = {number: board.ledger.held(number) for number in board.runners}
+    holders = [runner for runner in board.runners.values() if any(held[runner.id].get(device) for device in devices)]
+    where = f" on {', '.join(sorted(devices))}" if len(board.ledger.devices) > 1 else ""
+    return f"waiting for the room that {names(holders)} still take{where}"
 
 
 def _evict(board: Board, victims: list[Runner], demand: Demand, now: float) -> None:
@@ -175,39 +186,50 @@ def _evict(board: Board, victims: list[Runner], demand: Demand, now: float) -> N
         if runner.entry is demand.entry:
             board.stop(runner, Reason.REPLACED, "to be loaded again with a larger context", now)
         else:
-            board.stop(runner, Reason.EVICTED, f"evicted for {demand.entry.model}", now)
+            board.stop(runner, Reason.EVICTED, parting(runner, demand.entry.model, now), now)
 
 
 # ---------------------------------------------------------------- places
 
 
-def _grant(board: Board, promises: dict[int, float], now: float) -> None:
+def _grant(board: Board, promises: dict[int, Turn], now: float) -> None:
     for entry in {board.waiting[ticket].key: board.waiting[ticket] for ticket in board.waiting}.values():
         for runner in reversed(entry.runners):
             if runner.serving:
                 _serve(board, runner, _limit(board, runner, promises, now), now)
 
 
-def _limit(board: Board, runner: Runner, promises: dict[int, float], now: float) -> float:
-    """The ticket from which on requests are not served on this runner."""
-    fresh = now < runner.ready_at + board.config.min_residency
-    return math.inf if fresh or runner.id not in promises else promises[runner.id]
+def _limit(board: Board, runner: Runner, promises: dict[int, Turn], now: float) -> Turn:
+    """The turn from which on requests are not served on this runner."""
+    fresh = now < rest(runner, board.config.min_residency)
+    return NEVER if fresh or runner.id not in promises else promises[runner.id]
 
 
-def _serve(board: Board, runner: Runner, limit: float, now: float) -> None:
+def _serve(board: Board, runner: Runner, limit: Turn, now: float) -> None:
     for waiter in list(_next(runner, limit)):
         board.grant(waiter, runner, now)
 
 
-def _next(runner: Runner, limit: float) -> Iterator[Waiter]:
+def _next(runner: Runner, limit: Turn) -> Iterator[Waiter]:
     """Whose turn it is: as many as there are places, and all who only wait for the load."""
     free = runner.deployment.parallel - len(runner.leases)
     watched = any(waiter.load_only for waiter in runner.entry.waiters.values())
+    if not (free or watched):
+        return
     for waiter in runner.queue():
-        if waiter.ticket >= limit or not (free or watched):
+        if waiter.turn >= limit or not (free or watched):
             return
         if waiter.load_only:
             yield waiter
         elif free:
             free -= 1
             yield waiter
+
+
+def _hush(board: Board) -> None:
+    """Refuse the canaries for which no runner is ready: they wake nobody."""
+    for ticket in list(board.canaries):
+        entry = board.waiting[ticket]
+        waiter = entry.waiters[ticket]
+        if not any(runner.serving and runner.takes(waiter) for runner in entry.runners):
+            board.refuse(waiter, Busy(f"model '{entry.model}' is not ready"))

@@ -6,13 +6,17 @@ moves is `admission` and `state`.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from powerd.errors import PowerError
-from powerd.fleet.budget import Ledger
+from powerd.fleet.budget import Estimate
 from powerd.fleet.effects import Effect, Emit, Grant, Loaded, Refuse, Spawn, Stop
-from powerd.fleet.entries import Entry, Phase, Runner, Waiter
+from powerd.fleet.entries import Entry, Phase, Place, Runner, Waiter
+from powerd.fleet.ledger import Ledger
 from powerd.fleet.residency import Demand
 from powerd.fleet.story import Story
 from powerd.fleet.terms import EventKind, FleetConfig, FleetEvent, Reason
@@ -25,15 +29,25 @@ REMEMBERED = 256
 class Board:
     """The collections of FleetState and the moves on them."""
 
-    def __init__(self, config: FleetConfig, ledger: Ledger, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: FleetConfig,
+        ledger: Ledger,
+        needs: Callable[[Deployment], Estimate],
+        jitter: Callable[[], float],
+    ) -> None:
         self.config = config
         self.ledger = ledger
+        self.needs = needs
         self.jitter = jitter
         self.entries: dict[str, Entry] = {}
         self.runners: dict[int, Runner] = {}
-        self.waiting: dict[int, Entry] = {}  # where each ticket waits
+        self.waiting: dict[int, Entry] = {}  # where each ticket waits, in the order of arrival
+        self.crowd: Counter[str] = Counter()  # how many of them want a place, by scheduling class
+        self.canaries: set[int] = set()  # those of them that are quiet
         self.leases: dict[int, Runner] = {}  # what each ticket holds
         self.last_ticket = 0
+        self.virtual = 0.0  # the virtual time of the request granted last (see `classes`)
         self.refusal: Callable[[], PowerError] | None = None  # why nothing may be loaded or leased
         self._last_runner = 0
         self._out: list[Effect] = []
@@ -60,17 +74,47 @@ class Board:
             if cold is not None:
                 del self.entries[cold]
 
+    def requests(self) -> Iterator[Waiter]:
+        """Every request that waits, canaries left out, the latest first."""
+        waiters = (self.waiting[ticket].waiters[ticket] for ticket in reversed(self.waiting))
+        return (waiter for waiter in waiters if not waiter.want.quiet)
+
+    def copied(self) -> Board:
+        """A board as this one is, which can be played on without touching it. What is immutable is shared."""
+        other = Board(self.config, copy.deepcopy(self.ledger), self.needs, lambda: 1.0)
+        for key, entry in self.entries.items():
+            twin = other.entries[key] = replace(entry, story=Story(), runners=[], override=copy.copy(entry.override))
+            twin.waiters = {ticket: replace(waiter) for ticket, waiter in entry.waiters.items()}
+            twin.runners = [replace(runner, entry=twin, leases=dict(runner.leases)) for runner in entry.runners]
+        twins = {runner.id: runner for entry in other.entries.values() for runner in entry.runners}
+        other.runners = {number: twins[number] for number in self.runners}
+        other.waiting = {ticket: other.entries[entry.key] for ticket, entry in self.waiting.items()}
+        other.leases = {ticket: twins[runner.id] for ticket, runner in self.leases.items()}
+        other.crowd, other.canaries = self.crowd.copy(), self.canaries.copy()
+        other.last_ticket, other.virtual, other.refusal = self.last_ticket, self.virtual, self.refusal
+        other._last_runner = self._last_runner
+        return other
+
     # ------------------------------------------------------------ moves on requests
 
     def enqueue(self, entry: Entry, waiter: Waiter) -> None:
         """A request waits for its lease."""
-        entry.waiters[waiter.ticket] = waiter
+        entry.enqueue(waiter)
         self.waiting[waiter.ticket] = entry
+        if waiter.want.quiet:
+            self.canaries.add(waiter.ticket)
+        elif not waiter.load_only:
+            self.crowd[waiter.want.scheduling_class] += 1
 
-    def drop(self, ticket: int) -> Waiter | None:
+    def drop(self, ticket: int) -> None:
         """A request waits no more."""
         entry = self.waiting.pop(ticket, None)
-        return entry.waiters.pop(ticket) if entry else None
+        if entry is None:
+            return
+        waiter = entry.waiters.pop(ticket)
+        self.canaries.discard(ticket)
+        if not (waiter.want.quiet or waiter.load_only):
+            self.crowd[waiter.want.scheduling_class] -= 1
 
     def refuse(self, waiter: Waiter, error: PowerError) -> None:
         """A waiting request ends with an error."""
@@ -80,15 +124,17 @@ class Board:
     def grant(self, waiter: Waiter, runner: Runner, now: float) -> None:
         """A waiting request gets its place, or word that the model is loaded."""
         self.drop(waiter.ticket)
-        runner.used = now
         want = waiter.want
+        if not want.quiet:
+            runner.used = now
+            self.virtual = max(self.virtual, waiter.turn[0])
         if want.keep_alive is not None:
             runner.sticky = want.keep_alive if want.keep_alive >= 0 else math.inf
         if waiter.load_only:
             self._out.append(Loaded(waiter.ticket, runner.id))
             return
         runner.heard = max(runner.heard, now) if runner.leases else now
-        runner.leases.add(waiter.ticket)
+        runner.leases[waiter.ticket] = Place(want, now)
         self.leases[waiter.ticket] = runner
         ignored = runner.entry.kept and want.keep_alive is not None and 0 <= want.keep_alive < math.inf
         self._out.append(Grant(waiter.ticket, runner.id, want, ignored))
@@ -96,8 +142,7 @@ class Board:
     def release(self, ticket: int, now: float) -> None:
         """A place is free again; nothing happens for a ticket that holds none (its runner died)."""
         runner = self.leases.pop(ticket, None)
-        if runner is not None:
-            runner.leases.remove(ticket)
+        if runner is not None and not runner.leases.pop(ticket).want.quiet:
             runner.used = now
 
     # ------------------------------------------------------------ moves on runners
@@ -106,14 +151,14 @@ class Board:
         """Start a runner with its memory promised."""
         self._last_runner += 1
         entry = demand.entry
-        runner = Runner(self._last_runner, entry, demand.deployment, demand.size, now, now + self.config.load_timeout)
-        self.ledger.reserve(runner.id, demand.size)
+        runner = Runner(self._last_runner, entry, demand.deployment, demand.need, now, now + self.config.load_timeout)
+        self.ledger.reserve(runner.id, demand.need.by_device)
         self.runners[runner.id] = runner
         entry.runners.append(runner)
         entry.warm = False
         entry.waiting = ""
         self._out.append(Spawn(runner.id, entry.model, demand.deployment))
-        cause = "because it is declared" if math.isinf(demand.ticket) else "for a request"
+        cause = "because it is declared" if demand.wish else "for a request"
         text = (
             f"loading {cause}, {demand.deployment.context} tokens of context for {demand.deployment.parallel} at once"
         )

@@ -1,95 +1,194 @@
-"""Memory arithmetic: what a deployment will need, and a ledger that never promises more than there is (pure)."""
+"""Memory arithmetic: what a deployment will hold, device by device, from its header or from a dry load (pure).
+
+The figures below were fitted to llama.cpp 0.5.0 on a CPU, to the resident bytes of runners before their first request
+and after long ones: models of 0.2 to 110 MB, 256 to 65,536 cells, f16 and quantized, 1 to 64 sequences.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
 
-from powerd.protocol import Deployment
+from powerd.fleet.devices import Device
+from powerd.protocol import Deployment, Probed, ReadBack, Shape
 
-#: Rows llama.cpp computes at once; its buffers are sized for a full batch of them.
-UBATCH = 512
+HOST = "cpu"
 #: Bytes per cell element, as numerator and denominator: q8_0 stores 32 elements in 34 bytes, q4_0 in 18.
 _ELEMENT = {"f16": (2, 1), "q8_0": (34, 32), "q4_0": (18, 32)}
-#: Resident bytes of a runner before it has loaded anything (interpreter, libraries), and per entry of the vocabulary.
-PROCESS_BYTES = 64 * 1024 * 1024
-_BYTES_PER_WORD = 256
-#: float32 activations alive at once during one batch, in multiples of the embedding width.
-_WIDTHS = 16
-#: Bytes of the attention mask per cell and row of a batch (f16).
-_MASK = 2
+#: llama.cpp makes cells in blocks of so many.
+_BLOCK = 256
+#: What a process with the engine in it holds (interpreter, libraries), where nobody measured it.
+IDLE_BYTES = 17 << 20
+#: What it holds besides once it has a model: graphs, threads, work memory; and the part of that a dry load has not.
+_GRAPHS = 9 << 20
+_WORK = 2 << 20
+#: The engine's tables for one word of the vocabulary.
+_WORD = 272
+#: What serving one sequence takes: its tokens, its sampler chain, and the candidates of one draw per word.
+_SEQUENCE = 128 << 10
+_CANDIDATE = 12
+#: Pages of libraries that the processes of a daemon usually share.
+_SHARED = 16 << 20
+#: What the driver takes for each process that uses an accelerator.
+_DRIVER = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes a deployment will hold in memory."""
+    """Bytes a deployment will hold in memory: by what they are for, and by where they lie ("cpu" = host memory)."""
 
     weights: int
     cells: int
-    compute: int
+    compute: int  # buffers, and the process itself
+    by_device: Mapping[str, int]
+    source: Literal["header", "probed", "measured"] = "header"
 
     @property
     def total(self) -> int:
         """All of it together."""
-        return self.weights + self.cells + self.compute
+        return sum(self.by_device.values())
 
 
-def estimate(deployment: Deployment) -> Estimate:
-    """Foretell a deployment's memory from its header.
+def estimate(deployment: Deployment, devices: Sequence[Device] = (), idle: int = 0) -> Estimate:
+    """Foretell a deployment's memory on `devices` from its header alone.
 
-    Cells: one row of keys and values per token of every sequence. Compute: the attention mask and the activations of
-    one full batch, a row of float32 logits per sequence and one to spare, the vocabulary and the process itself.
-    Measured on llama.cpp 0.5.0 with flash attention, from 3 MB to 110 MB of weights: within 0 to 20 % above what is
-    resident, and up to 40 MiB above it for the smallest models.
+    `idle`: what a process with the engine in it was measured to hold, 0 = nobody did. Sliding windows are counted in
+    full, and experts as they are computed: what cannot be known from the header is rather more than less.
     """
+    layers = layers_by_device(deployment, devices)
+    process = (idle or IDLE_BYTES) + _GRAPHS + _WORD * deployment.shape.vocab
+    return _sum(deployment, layers, _buffers(deployment, layers), process, "header")
+
+
+def probed(deployment: Deployment, devices: Sequence[Device], found: Probed) -> Estimate:
+    """The same with the buffers and the process of a dry load in place of our own arithmetic."""
+    layers = layers_by_device(deployment, devices)
+    return _sum(deployment, layers, found.compute, found.process + _WORK, "probed")
+
+
+def _sum(
+    deployment: Deployment,
+    layers: Mapping[str, int],
+    buffers: Mapping[str, int],
+    process: int,
+    source: Literal["header", "probed"],
+) -> Estimate:
+    weights = _weights(deployment.shape, layers)
+    cells = _cells(deployment, layers)
+    compute = Counter(buffers)
+    compute[HOST] += process + serving(deployment)
+    for device in layers:
+        compute[device] += _DRIVER if device != HOST else 0
+    by_device = {device: weights[device] + cells[device] + compute[device] for device in dict.fromkeys((HOST, *layers))}
+    return Estimate(weights.total(), cells.total(), compute.total(), by_device, source)
+
+
+def measured(deployment: Deployment, devices: Sequence[Device], have: ReadBack) -> Estimate | None:
+    """What a runner that is ready will hold at most, from what it holds; None where its system tells nothing.
+
+    Pages it shares beyond the usual are weights that another runner maps too, and count as its own: it may be alone
+    with them the next time.
+    """
+    foretold = estimate(deployment, devices)
+    sizes = {device: share.size + _DRIVER for device, share in have.devices.items() if share.size and device != HOST}
+    if have.pss:
+        sizes[HOST] = have.pss + max(0, have.rss - have.pss - _SHARED) + serving(deployment) // 2
+    elif HOST in have.devices:
+        sizes[HOST] = have.devices[HOST].size + foretold.by_device[HOST] - _held(deployment, devices)
+    else:
+        return None
+    compute = max(0, sum(sizes.values()) - foretold.weights - foretold.cells)
+    return Estimate(foretold.weights, foretold.cells, compute, sizes, "measured")
+
+
+def _held(deployment: Deployment, devices: Sequence[Device]) -> int:
+    """What the engine itself accounts for on the host."""
+    layers = layers_by_device(deployment, devices)
+    parts = (_weights(deployment.shape, layers), _cells(deployment, layers), _buffers(deployment, layers))
+    return sum(part.get(HOST, 0) for part in parts)
+
+
+def serving(deployment: Deployment) -> int:
+    """What a runner comes to hold when all its sequences are in use."""
+    return deployment.parallel * (_SEQUENCE + _CANDIDATE * deployment.shape.vocab)
+
+
+def pool(deployment: Deployment) -> int:
+    """The cells llama.cpp makes for a deployment."""
+    return -(-deployment.context * deployment.parallel // _BLOCK) * _BLOCK
+
+
+def layers_by_device(deployment: Deployment, devices: Sequence[Device]) -> dict[str, int]:
+    """How many layers each device gets, as llama.cpp deals them out: the last ones, and the output layer with them.
+
+    Counts the output layer, so that the sum is one more than the model has; devices without a layer are missing.
+    """
+    count = deployment.shape.layers + 1
+    used, shares = _used(deployment, devices)
+    moved = min(count, deployment.gpu_layers if deployment.gpu_layers >= 0 else count) if used else 0
+    edges = [edge / sum(shares) for edge in accumulate(shares)] if used else []
+    dealt = Counter(used[min(bisect_right(edges, layer / moved), len(used) - 1)] for layer in range(moved))
+    return {HOST: count - moved, **dealt} if count > moved else dict(dealt)
+
+
+def _used(deployment: Deployment, devices: Sequence[Device]) -> tuple[list[str], list[float]]:
+    """The accelerators a deployment uses, and the share of each."""
+    budgets = {device.id: float(device.budget) for device in devices if device.kind == "gpu"}
+    place = deployment.placement
+    used = [device for device in place.devices or budgets if device in budgets]
+    if place.mode == "none":
+        used = [device for device in used if device == place.main][:1] or used[:1]
+    shares = list(place.split) if len(place.split) == len(used) else [budgets[device] for device in used]
+    return (used, shares) if sum(shares) > 0 else ([], [])
+
+
+def _weights(shape: Shape, layers: Mapping[str, int]) -> Counter[str]:
+    """The embeddings stay on the host; the output matrix goes with the output layer, which is dealt out last."""
+    body = max(0, shape.weights_bytes - shape.input_bytes - shape.output_bytes)
+    last = list(layers)[-1]
+    sizes: Counter[str] = Counter({HOST: shape.input_bytes})
+    for device, count in _repeating(layers).items():
+        sizes[device] += body * count // max(shape.layers, 1)
+    sizes[last] += shape.output_bytes or (shape.input_bytes if last != HOST else 0)
+    return sizes
+
+
+def _repeating(layers: Mapping[str, int]) -> dict[str, int]:
+    """The same without the output layer."""
+    last = list(layers)[-1]
+    return {device: count - (device == last) for device, count in layers.items()}
+
+
+def _cells(deployment: Deployment, layers: Mapping[str, int]) -> Counter[str]:
     shape = deployment.shape
     numerator, denominator = _ELEMENT[deployment.kv_cache]
-    count = deployment.context * deployment.parallel
-    batch = UBATCH * (_MASK * count + 4 * shape.embedding * _WIDTHS)
-    vocabulary = shape.vocab * (4 * (deployment.parallel + 1) + _BYTES_PER_WORD)
-    return Estimate(
-        weights=shape.weights_bytes,
-        cells=count * shape.kv_width * numerator // denominator,
-        compute=batch + vocabulary + PROCESS_BYTES,
-    )
+    size = pool(deployment) * shape.kv_width * numerator // denominator + shape.state_bytes * deployment.parallel
+    return Counter({device: size * count // max(shape.layers, 1) for device, count in _repeating(layers).items()})
 
 
-class Ledger:
-    """Bytes promised to runners on one device.
+def _buffers(deployment: Deployment, layers: Mapping[str, int]) -> dict[str, int]:
+    """Compute buffers of every device that computes, and the logits on the host."""
+    full, mask = _activations(deployment)
+    buffers = dict.fromkeys(layers, full)
+    buffers.setdefault(HOST, mask)
+    buffers[HOST] += 4 * deployment.parallel * deployment.shape.vocab
+    return buffers
 
-    `reserved` passes `budget` only when a runner measured more than it was admitted for.
+
+def _activations(deployment: Deployment) -> tuple[int, int]:
+    """What the fullest batch over the fullest cache takes where it is computed, and where it only comes from.
+
+    With flash attention, the mask in f16 and what one layer works on; without it, the scores of every head besides, in
+    f32. Or the logits of all sequences, if that is more.
     """
-
-    def __init__(self, device: str, budget: int) -> None:
-        self.device = device
-        self.budget = budget
-        self.reserved = 0
-        self._held: dict[int, int] = {}
-
-    @property
-    def free(self) -> int:
-        """Bytes that can still be promised; negative when runners hold more than they were admitted for."""
-        return self.budget - self.reserved
-
-    def held(self, runner: int) -> int:
-        """Bytes promised to `runner`."""
-        return self._held[runner]
-
-    def holders(self) -> set[int]:
-        """Every runner with a promise."""
-        return set(self._held)
-
-    def reserve(self, runner: int, size: int) -> None:
-        """Promise `size` bytes. Raises ValueError when they are not free: callers ask `free` first."""
-        if size > self.free or runner in self._held:
-            raise ValueError(f"{size} bytes for runner {runner} were not free in a ledger with {self.free} left")
-        self._held[runner] = size
-        self.reserved += size
-
-    def resize(self, runner: int, size: int) -> None:
-        """Set what `runner` really holds."""
-        self.reserved += size - self._held[runner]
-        self._held[runner] = size
-
-    def release(self, runner: int) -> None:
-        """Take the promise back: its process is gone."""
-        self.reserved -= self._held.pop(runner)
+    shape, cells = deployment.shape, pool(deployment) if deployment.shape.kv_width else 0
+    rows = min(deployment.batch, pool(deployment))
+    width = max(4 * shape.feed_forward + 5 * shape.embedding // 4, 6 * shape.embedding)
+    off = deployment.flash_attention == "off"
+    mask, scores = (4 * cells, 4 * cells * shape.heads) if off else (2 * cells, 0)
+    full = max(rows * (mask + scores + 4 * width), 4 * deployment.parallel * shape.vocab)
+    return full, rows * (mask + 4 * shape.embedding)

@@ -10,12 +10,20 @@ from typing import Literal
 
 import msgspec
 
+from powerd.fleet.budget import Estimate
 from powerd.fleet.story import Story
-from powerd.fleet.terms import Reason, Want, Wish
+from powerd.fleet.terms import LoadFailure, Reason, Want, Wish
 from powerd.protocol import Deployment, ReadBack, Stats
+
+#: A request's place in the order of service, least first: its virtual time, then its ticket (see `classes`).
+Turn = tuple[float, int]
+#: The turn of what nobody asked for.
+NEVER: Turn = (math.inf, 0)
 
 #: Seconds before the restart after the first, second … failure in a row (reliability X01).
 BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+#: Seconds before the next try of what ran out of memory although everything idle had been evicted.
+COOL_DOWN = (60.0, 120.0, 300.0, 600.0)
 #: A runner that was ready this long makes its earlier failures forgotten.
 HEALTHY_SECONDS = 600.0
 
@@ -36,8 +44,19 @@ class Waiter:
     want: Want
     context: int  # tokens per sequence it needs
     since: float
-    deadline: float = math.inf
+    turn: Turn
+    deadline: float = math.inf  # the request's own; nothing stops this clock
+    limit: float = math.inf  # its class's max_wait; moves out while a runner of its own loads
+    stopped: float | None = None  # since when that clock stands still
     load_only: bool = False  # content as soon as the model is loaded; takes no place
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A lease: what holds it, and since when."""
+
+    want: Want
+    since: float
 
 
 @dataclass(slots=True)
@@ -46,6 +65,7 @@ class Override:
 
     kind: Literal["stopped", "loaded"]
     until: float | None
+    owner: str = "operator"
 
     def stands(self, now: float) -> bool:
         """Whether it still holds."""
@@ -59,7 +79,7 @@ class Runner:
     id: int
     entry: Entry
     deployment: Deployment  # with the context it was started with
-    admitted: int  # bytes it was estimated to need
+    need: Estimate  # what it was admitted with
     started: float
     deadline: float  # while loading: when progress must have been heard
     phase: Phase = Phase.LOADING
@@ -67,8 +87,9 @@ class Runner:
     ready_at: float = math.inf
     readback: ReadBack | None = None
     stats: Stats | None = None
-    leases: set[int] = field(default_factory=set)
-    used: float = 0.0  # when a lease was last granted or released
+    leases: dict[int, Place] = field(default_factory=dict)  # by ticket
+    used: float = 0.0  # when a lease that is no canary's was last granted or released
+    answered: float | None = None  # when it last finished a request that is no canary's
     heard: float = 0.0  # when a frame last came while requests were in flight
     sticky: float | None = None  # the last keep-alive a client asked for
     leaving: Reason | None = None  # no new leases; stops when those it has end
@@ -80,6 +101,16 @@ class Runner:
     def serving(self) -> bool:
         """Whether leases can be had on it."""
         return self.phase is Phase.READY
+
+    @property
+    def users(self) -> int:
+        """Leases on it that are no canary's."""
+        return sum(not place.want.quiet for place in self.leases.values())
+
+    @property
+    def load_seconds(self) -> float:
+        """What it took to load; 0 until it is known."""
+        return 0.0 if math.isinf(self.ready_at) else self.ready_at - self.started
 
     @property
     def has_room(self) -> bool:
@@ -98,13 +129,13 @@ class Runner:
         return self.leaving is None or waiter.ticket < self.served_below
 
     def queue(self) -> Iterator[Waiter]:
-        """Who waits for a place here, oldest first."""
+        """Who waits for a place here, in the order of their turns."""
         return (waiter for waiter in self.entry.waiters.values() if self.takes(waiter))
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody waits for a place here."""
-        return any(True for _ in self.queue())
+        """Whether anybody but a canary waits for a place here."""
+        return any(self.takes(waiter) for waiter in self.entry.waiters.values() if not waiter.want.quiet)
 
 
 @dataclass(slots=True)
@@ -118,11 +149,17 @@ class Entry:
     wish: Wish | None = None
     priority: int = 0
     default_keep_alive: float | None = None
-    waiters: dict[int, Waiter] = field(default_factory=dict)  # by ticket, ascending
+    waiters: dict[int, Waiter] = field(default_factory=dict)  # by ticket, in the order of their turns
+    held_up: bool = False  # whether the clock of one of them stands still
     runners: list[Runner] = field(default_factory=list)  # oldest first
     grown: int = 0  # the largest context it was ever ready with
+    load_seconds: float = 0.0  # what the last load took
     faults: int = 0  # failures in a row
     fault: str = ""  # the last one
+    short: bool = False  # whether that was a want of memory
+    kills: int = 0  # times in a row that the kernel ended it for want of memory
+    shortages: int = 0  # times in a row that it was found not to fit by trying
+    failure: LoadFailure | None = None  # the last load, when it failed
     next_try: float = 0.0  # no spawn before
     after: frozenset[int] = frozenset()  # runners that must be gone before the next spawn (a load ran out of memory)
     override: Override | None = None
@@ -154,10 +191,17 @@ class Entry:
         """Whether nothing depends on remembering it."""
         return not (self.wish or self.waiters or self.runners or self.override)
 
+    def enqueue(self, waiter: Waiter) -> None:
+        """Somebody waits from now on."""
+        last = next(reversed(self.waiters.values()), waiter)
+        self.waiters[waiter.ticket] = waiter
+        if last.turn > waiter.turn:
+            self.waiters = dict(sorted(self.waiters.items(), key=lambda item: item[1].turn))
+
     def unserved(self) -> list[Waiter]:
-        """The waiters no runner here can ever serve, oldest first."""
+        """The waiters no runner here can ever serve, in the order of their turns. A canary is not one of them."""
         enough = self.current.deployment.context if self.current else 0
-        short = [waiter for waiter in self.waiters.values() if waiter.context > enough]
+        short = [waiter for waiter in self.waiters.values() if waiter.context > enough and not waiter.want.quiet]
         return [waiter for waiter in short if not any(runner.takes(waiter) for runner in self.runners)]
 
     def keep_alive(self, runner: Runner, default: float) -> float:
@@ -176,17 +220,30 @@ class Entry:
 
     def target(self, unserved: list[Waiter]) -> Deployment:
         """What to load: the deployment, with the context grown to what was ever needed and is waited for."""
-        if not self.deployment.context_auto:
-            return self.deployment
         return with_context(self.deployment, max([self.grown, *(waiter.context for waiter in unserved)]))
 
     def fail(self, fault: str, first: int, jitter: float, now: float) -> float:
         """Count a failure and set the back-off; `first` is its place in BACK_OFF. Returns the seconds to wait."""
         delay = BACK_OFF[min(self.faults + first, len(BACK_OFF) - 1)] * jitter
-        self.faults += 1
-        self.fault = fault
-        self.next_try = now + delay
+        self._failed(fault, now + delay, short=False)
         return delay
+
+    def cool(self, fault: str, jitter: float, now: float) -> float:
+        """It does not fit, as was found by trying: set the cool-down. Returns its seconds."""
+        delay = COOL_DOWN[min(self.shortages, len(COOL_DOWN) - 1)] * jitter
+        self.shortages += 1
+        self._failed(fault, now + delay, short=True)
+        return delay
+
+    def _failed(self, fault: str, next_try: float, *, short: bool) -> None:
+        self.faults += 1
+        self.short = short
+        self.fault = fault
+        self.next_try = next_try
+
+    def recovered(self) -> None:
+        """It was well for long enough: what happened before is forgotten."""
+        self.faults = self.kills = self.shortages = 0
 
 
 def with_context(deployment: Deployment, context: int) -> Deployment:
@@ -195,9 +252,10 @@ def with_context(deployment: Deployment, context: int) -> Deployment:
 
 
 def needed_context(want: Want) -> int:
-    """Tokens per sequence a request needs; an explicit `context:` is served at the declared size."""
+    """Tokens per sequence a request needs: what it asks for where its model may grow, else the declared size."""
     deployment = want.deployment
-    if want.num_ctx is None or want.num_ctx <= 0 or not deployment.context_auto:
+    grows = want.request_options == "grow" or (want.request_options is None and deployment.context_auto)
+    if want.num_ctx is None or want.num_ctx <= 0 or not grows:
         return deployment.context
     trained = deployment.shape.trained_context
     return min(want.num_ctx, trained) if trained > 0 else want.num_ctx

@@ -17,17 +17,34 @@ from functools import partial
 
 import structlog
 
-from powerd.errors import BackendUnavailable, Busy, PowerError
-from powerd.fleet import devices, gauges
-from powerd.fleet.budget import Ledger
+from powerd.errors import BackendUnavailable, Busy, PowerError, Timeout
+from powerd.fleet import devices as machine
+from powerd.fleet import gauges
+from powerd.fleet.budget import Estimate, estimate
 from powerd.fleet.child import Graces
+from powerd.fleet.devices import Device
 from powerd.fleet.effects import Effect, Emit, Grant, Loaded, Refuse, Spawn, Stop
+from powerd.fleet.foretell import foretell
 from powerd.fleet.lease import Lease
+from powerd.fleet.ledger import Ledger
 from powerd.fleet.process import DEFAULT_COMMAND, Launch, RunnerProcess, Stream
 from powerd.fleet.state import FleetState
-from powerd.fleet.terms import FleetConfig, FleetEvent, Reason, RunnerView, Unload, Want, Wish
-from powerd.fleet.views import views
-from powerd.protocol import Deployment, LoadFailed, Progress, Ready, Stats
+from powerd.fleet.terms import (
+    FleetConfig,
+    FleetEvent,
+    Forecast,
+    Hand,
+    LoadFailure,
+    Reason,
+    RunnerView,
+    Unload,
+    Want,
+    Wish,
+)
+from powerd.fleet.views import failures, overrides, views
+from powerd.fleet.why import why_request
+from powerd.protocol import Deployment, LoadFailed, Progress, ReadBack, Ready, Stats
+from powerd.settings import DeviceSettings
 
 _log = structlog.get_logger("powerd.fleet")
 #: Seconds the gauges may lag behind.
@@ -47,14 +64,23 @@ class Fleet:
         runner_command: Sequence[str] = DEFAULT_COMMAND,
         on_event: Callable[[FleetEvent], None] = lambda event: None,
         *,
+        devices: Sequence[Device] | None = None,
+        needs: Callable[[Deployment], Estimate] = estimate,
+        on_measured: Callable[[Deployment, ReadBack], None] = lambda deployment, have: None,
         backend_available: bool | None = None,
     ) -> None:
-        """`backend_available`: whether runners can work; None = look whether the engine is installed."""
+        """A fleet on `devices` (None = the CPU alone).
+
+        `needs` says what a deployment will hold, by device, and `on_measured` hears what it really does.
+        `backend_available`: whether runners can work; None = look whether the engine is installed.
+        """
         if backend_available is None:
             needs_engine = tuple(runner_command) == DEFAULT_COMMAND
             backend_available = not needs_engine or importlib.util.find_spec("llama_cpp") is not None
-        [device] = devices.devices(config.memory_budget)
-        self._state = FleetState(config, Ledger(device.id, device.budget), lambda: random.uniform(0.8, 1.2))
+        if devices is None:
+            devices = machine.devices({"cpu": DeviceSettings(budget=config.memory_budget)})
+        self._state = FleetState(config, Ledger(_budgets(devices)), needs, lambda: random.uniform(0.8, 1.2))
+        self._on_measured = on_measured
         self._launch = Launch(runner_command, Graces(config.shutdown_grace, config.terminate_grace))
         self._on_event = on_event
         self._backend_available = backend_available
@@ -114,10 +140,28 @@ class Fleet:
         lease.load_ns = int((asyncio.get_running_loop().time() - asked) * 1e9)
         return lease
 
-    async def load(self, deployment: Deployment, model: str, hold: float | None = None) -> None:
-        """Load a model by the operator's hand; with `hold`, keep it for that many seconds. Raises as `lease` does."""
+    async def load(
+        self, deployment: Deployment, model: str, hold: float | None = None, *, owner: str = "operator"
+    ) -> None:
+        """Load a model by somebody's hand; with `hold`, keep it for that many seconds. Raises as `lease` does."""
         want = Want(deployment, model)
-        await self._wait(lambda ticket, now: self._state.load(ticket, want, hold, now))
+        await self._wait(lambda ticket, now: self._state.load(ticket, want, hold, now, owner=owner))
+
+    async def canary(self, key: str, timeout: float) -> None:
+        """Have a ready deployment answer with one token, through the queue and the batch that real requests take.
+
+        Nothing is loaded or evicted for it, and no clock or keep-alive is touched. Raises Timeout after `timeout`
+        seconds, Busy when no runner of it is ready, and what else can become of a request.
+        """
+        entry = self._state.board.entries.get(key)
+        if entry is None:
+            raise Busy("the model is not ready")
+        want = Want(entry.deployment, entry.model, deadline_s=timeout, request_id="canary", quiet=True)
+        try:
+            async with asyncio.timeout(timeout), await self.lease(want) as lease:
+                await lease.prove()
+        except TimeoutError:
+            raise Timeout(f"'{entry.model}' did not answer a request for one token within {timeout:g} s") from None
 
     async def _wait(self, event: Callable[[int, float], list[Effect]]) -> Lease | None:
         ticket = next(self._tickets)
@@ -141,7 +185,13 @@ class Fleet:
         self._do(partial(self._state.wishes, wishes))
 
     async def unload(
-        self, key: str, reason: Reason = Reason.OPERATOR, *, force: bool = False, hold: float | None = None
+        self,
+        key: str,
+        reason: Reason = Reason.OPERATOR,
+        *,
+        force: bool = False,
+        hold: float | None = None,
+        owner: str = "operator",
     ) -> Unload:
         """Take a model out of memory, as FleetState.unload says.
 
@@ -150,7 +200,7 @@ class Fleet:
         answer: list[Unload] = []
 
         def event(now: float) -> list[Effect]:
-            verdict, effects = self._state.unload(key, reason, now, force=force, hold=hold)
+            verdict, effects = self._state.unload(key, reason, now, force=force, hold=hold, owner=owner)
             answer.append(verdict)
             return effects
 
@@ -160,6 +210,10 @@ class Fleet:
         if ending and answer[0]:
             await asyncio.wait(ending)
         return answer[0]
+
+    def set_devices(self, devices: Sequence[Device]) -> None:
+        """The devices there are from now on; what is loaded stays."""
+        self._do(partial(self._state.budgets, _budgets(devices)))
 
     # ------------------------------------------------------------ what is
 
@@ -171,7 +225,19 @@ class Fleet:
     def memory(self) -> list[tuple[str, int, int]]:
         """For each device: its id, the bytes it may give out and the bytes it has given out."""
         ledger = self._state.board.ledger
-        return [(ledger.device, ledger.budget, ledger.reserved)]
+        return [(device, ledger.budget(device), ledger.reserved(device)) for device in ledger.devices]
+
+    def failures(self) -> list[LoadFailure]:
+        """Every deployment whose last load failed, the latest first; times as of the running loop's clock."""
+        return failures(self._state.board)
+
+    def overrides(self) -> list[Hand]:
+        """Every override that holds, also of what is not in memory; times as of the running loop's clock."""
+        return overrides(self._state.board, asyncio.get_running_loop().time())
+
+    def foretell(self, wishes: Mapping[str, Wish]) -> Forecast:
+        """What `wish(wishes)` would load and unload. Nothing is changed."""
+        return foretell(self._state.board, wishes, asyncio.get_running_loop().time())
 
     def story(self, key: str) -> list[str]:
         """The last things that happened to a deployment, oldest first."""
@@ -184,6 +250,10 @@ class Fleet:
             return BackendUnavailable().message
         entry = self._state.board.entries.get(key)
         return entry.waiting if entry and entry.current is None else ""
+
+    def why_request(self, request_id: str) -> list[str]:
+        """What a request waits for or runs on, in sentences; empty when it is not here."""
+        return why_request(self._state.board, request_id, asyncio.get_running_loop().time())
 
     # ------------------------------------------------------------ events in, effects out
 
@@ -218,7 +288,8 @@ class Fleet:
         runner = self._state.board.runners[grant.runner]
         context = runner.readback.context if runner.readback else runner.deployment.context
         give_back = partial(self._do, partial(self._state.release, grant.ticket))
-        lease = Lease(process, context, give_back, partial(self._again, grant.want))
+        quiet = grant.want.quiet
+        lease = Lease(process, context, give_back, None if quiet else partial(self._again, grant.want), quiet=quiet)
         lease.keep_alive_ignored = grant.keep_alive_ignored
         self._keep(grant.ticket, lease)
 
@@ -245,7 +316,7 @@ class Fleet:
         if process.out_of_memory:
             self._do(partial(self._state.load_failed, number, how, out_of_memory=True))
         del self._processes[number], self._lives[number]
-        self._do(partial(self._state.exited, number, how))
+        self._do(partial(self._state.exited, number, how, out_of_memory=process.out_of_memory))
         if process.last_lines and not process.asked_to_stop:
             _log.error("last words of a runner", runner=number, how=how, lines=process.last_lines)
 
@@ -299,8 +370,10 @@ class Fleet:
 
     def loaded(self, number: int, frame: Ready) -> None:
         """A runner can serve."""
+        runner = self._state.board.runners[number]
+        self._on_measured(runner.deployment, frame.have)
         self._do(partial(self._state.ready, number, frame.have, frame.load_ns))
-        gauges.loaded(self._state.board.runners[number])
+        gauges.loaded(runner)
 
     def not_loaded(self, number: int, frame: LoadFailed) -> None:
         """A load failed."""
@@ -313,3 +386,11 @@ class Fleet:
         runner = self._state.board.runners.get(number)
         if runner is not None:
             gauges.measured(runner.entry.model, frame)
+
+    def answered(self, number: int) -> None:
+        """A runner has finished a request that is no canary's."""
+        self._state.answered(number, asyncio.get_running_loop().time())
+
+
+def _budgets(devices: Sequence[Device]) -> dict[str, int]:
+    return {device.id: device.budget for device in devices}

@@ -8,10 +8,13 @@ from types import TracebackType
 
 import msgspec
 
+from powerd.errors import RunnerDied
 from powerd.fleet.process import RunnerProcess, Stream
-from powerd.protocol import Generate
+from powerd.protocol import Failed, Generate, Sampling
 
 _numbers = itertools.count(1)
+#: What a canary asks for: one token, whatever it is.
+CANARY = Generate(id=0, prompt="Hi", sampling=Sampling(temperature=0.0), num_predict=1, request_id="canary")
 
 
 class Lease:
@@ -22,15 +25,18 @@ class Lease:
         process: RunnerProcess,
         context: int,
         give_back: Callable[[], None],
-        again: Callable[[Lease, Stream], None],
+        again: Callable[[Lease, Stream], None] | None,
+        *,
+        quiet: bool = False,
     ) -> None:
-        """`again` is asked, once, to send a stream's request to another runner."""
+        """`again`, if given, is asked once to send a stream's request to another runner."""
         self.context = context  # tokens per sequence actually served
         self.load_ns = 0  # nanoseconds between asking for the lease and having it
+        self.quiet = quiet
         self.keep_alive_ignored = False  # the request's keep_alive has no effect: the model is declared to stay
         self._process = process
         self._give_back = give_back
-        self._again: Callable[[Lease, Stream], None] | None = again
+        self._again = again
         self._open: set[int] = set()
         self._left = False
 
@@ -44,6 +50,13 @@ class Lease:
         stream = Stream(msgspec.structs.replace(frame, id=next(_numbers)), self)
         self._send(stream)
         return stream
+
+    async def prove(self) -> None:
+        """Have the runner answer with one token. Raises RunnerDied when it does not."""
+        async for batch in self.submit(CANARY):
+            for item in batch:
+                if isinstance(item, Failed):
+                    raise RunnerDied(item.message or item.code)
 
     def _send(self, stream: Stream) -> None:
         self._process.submit(stream)

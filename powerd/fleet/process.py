@@ -99,6 +99,8 @@ class Stream:
 class StreamOwner(Protocol):
     """Who submitted a request."""
 
+    quiet: bool  # a canary, which leaves no trace
+
     def answered(self, number: int) -> None:
         """The terminal frame of request `number` has come."""
 
@@ -120,6 +122,9 @@ class Listener(Protocol):
 
     def measured(self, number: int, frame: Stats) -> None:
         """Its gauges."""
+
+    def answered(self, number: int) -> None:
+        """It has finished a request that is no canary's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +250,8 @@ class RunnerProcess:
             stream.put(frame)
             stream.end()
             stream.owner.answered(frame.id)
+            if isinstance(frame, Finished) and frame.reason != "cancel" and not stream.owner.quiet:
+                self._listener.answered(self.number)
 
 
 def _frames(frame: Generate) -> Iterator[bytes]:

@@ -1,34 +1,44 @@
 """Who may come into memory and who has to leave for it (pure).
 
 Demands are looked at in order. A demand that must wait claims the room it waits for, so that a later, smaller one
-cannot take it away; one is let in only when its bytes are free at this moment and every claim before it still holds.
+cannot take it away; one is let in only when its bytes are free on every device at this moment and every claim before
+it still holds.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from powerd.fleet.budget import Estimate, Ledger
-from powerd.fleet.entries import Entry, Phase, Runner
+from powerd.fleet.budget import Estimate
+from powerd.fleet.entries import NEVER, Entry, Phase, Runner, Turn
+from powerd.fleet.ledger import Ledger, Sizes
 from powerd.protocol import Deployment
 from powerd.quantities import show_bytes
+
+#: A runner that took longer than `min_residency` to load serves its own queue for as long as that, up to this.
+LONGEST_RESIDENCY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """An entry that should get a runner. `ticket` is its oldest request's; inf = it is only wished for."""
+    """An entry that should get a runner. `turn` is that of its first request; NEVER = it is only wished for."""
 
     entry: Entry
     deployment: Deployment
     need: Estimate
-    ticket: float
+    turn: Turn
 
     @property
-    def size(self) -> int:
-        """Bytes it must be promised."""
-        return self.need.total
+    def wish(self) -> bool:
+        """Whether nobody waits for it."""
+        return self.turn == NEVER
+
+    @property
+    def sizes(self) -> Sizes:
+        """Bytes it must be promised, by device."""
+        return self.need.by_device
 
     @property
     def seats(self) -> int:
@@ -44,12 +54,12 @@ class Room:
         self._runners = runners.values()  # a live view: who is let in or told to stop counts from then on
         self._max_models = max_models
         self._leaving: set[int] = set()
-        self._claimed = 0
+        self._claimed: Counter[str] = Counter()
         self._seats_claimed = 0
 
     def claim(self, demand: Demand) -> None:
         """Keep room for a demand that has to wait."""
-        self._claimed += demand.size
+        self._claimed.update(demand.sizes)
         self._seats_claimed += demand.seats
 
     def leave(self, runner: Runner) -> None:
@@ -58,30 +68,35 @@ class Room:
 
     def admits(self, demand: Demand) -> bool:
         """Whether it can be let in at this moment."""
-        now = demand.size <= self._ledger.free and demand.seats <= self._seats(soon=False)
-        return now and not any(lack > 0 for lack in self._lacks(demand))
+        staying = {runner.entry.key for runner in self._runners if runner.staying} | {demand.entry.key}
+        seated = not self._max_models or len(staying) <= self._max_models
+        return seated and self._ledger.fits(demand.sizes) and not self._short(demand, [])
 
     def never(self, demand: Demand) -> str:
         """Why the demand can never be met as things are declared, or "" when it can."""
         pins = [runner for runner in self._runners if runner.staying and runner.entry.pinned]
         pins = [runner for runner in pins if runner.entry is not demand.entry]
-        held = sum(self._ledger.held(runner.id) for runner in pins)
-        if demand.size > self._ledger.budget - held:
-            return _too_big(demand, self._ledger, pins)
+        for device, size in demand.sizes.items():
+            here = [runner for runner in pins if self._held(runner, device)]
+            if size > self._ledger.budget(device) - sum(self._held(runner, device) for runner in here):
+                return _too_big(demand, self._ledger, device, here)
         if self._max_models and len({runner.entry.key for runner in pins}) + 1 > self._max_models:
             return (
                 f"model '{demand.entry.model}' cannot be loaded: max_loaded_models is {self._max_models} and "
-                f"{_names(pins)} cannot be unloaded, pinned by keep_alive: always"
+                f"{names(pins)} cannot be unloaded, pinned by keep_alive: always"
             )
         return ""
 
     def victims(self, demand: Demand, candidates: list[Runner]) -> list[Runner] | None:
-        """The fewest of `candidates`, taken in their order, whose room meets the demand; None when all do not."""
+        """The fewest of `candidates`, taken in their order, whose room meets the demand; None when all do not.
+
+        Only those are taken that free a device, or a seat, which lacks.
+        """
         taken: list[Runner] = []
         for runner in candidates:
             if not self._short(demand, taken):
                 break
-            if runner.id not in self._leaving:
+            if runner.id not in self._leaving and self._helps(runner, demand, taken):
                 taken.append(runner)
         if self._short(demand, taken):
             return None
@@ -90,70 +105,116 @@ class Room:
             taken = taken if self._short(demand, rest) else rest
         return taken
 
-    def _short(self, demand: Demand, taken: list[Runner]) -> bool:
-        size, seats = self._lacks(demand)
-        size -= sum(self._ledger.held(runner.id) for runner in taken)
-        seats -= len({runner.entry.key for runner in taken if runner.entry is not demand.entry})
-        return size > 0 or seats > 0
-
-    def _lacks(self, demand: Demand) -> tuple[int, float]:
-        """Bytes and seats missing once everything decided has happened and every earlier claim is met."""
+    def lacks(self, demand: Demand, taken: Collection[Runner] = ()) -> dict[str, int]:
+        """Bytes missing by device once everything decided has happened, `taken` have gone and all claims are met."""
         going = [runner for runner in self._runners if not runner.staying or runner.id in self._leaving]
-        coming = sum(self._ledger.held(runner.id) for runner in going)
-        size = demand.size + self._claimed - self._ledger.free - coming
-        return size, demand.seats + self._seats_claimed - self._seats(soon=True)
+        missing = {}
+        for device, size in demand.sizes.items():
+            coming = sum(self._held(runner, device) for runner in (*going, *taken))
+            lack = size + self._claimed[device] - self._ledger.free(device) - coming
+            if size and lack > 0:
+                missing[device] = lack
+        return missing
 
-    def _seats(self, *, soon: bool) -> float:
-        if not self._max_models:
-            return math.inf
-        there = [runner for runner in self._runners if runner.staying]
-        if soon:
-            there = [runner for runner in there if runner.id not in self._leaving]
-        return self._max_models - len({runner.entry.key for runner in there})
+    def _helps(self, runner: Runner, demand: Demand, taken: list[Runner]) -> bool:
+        frees = any(self._held(runner, device) for device in self.lacks(demand, taken))
+        return frees or (self._crowded(demand, taken) and runner.entry is not demand.entry)
+
+    def _short(self, demand: Demand, taken: list[Runner]) -> bool:
+        return bool(self.lacks(demand, taken)) or self._crowded(demand, taken)
+
+    def _crowded(self, demand: Demand, taken: list[Runner]) -> bool:
+        """Whether there are too many models once everything decided has happened and `taken` have gone."""
+        gone = self._leaving | {runner.id for runner in taken}
+        staying = {runner.entry.key for runner in self._runners if runner.staying and runner.id not in gone}
+        return bool(self._max_models) and len(staying | {demand.entry.key}) + self._seats_claimed > self._max_models
+
+    def _held(self, runner: Runner, device: str) -> int:
+        return self._ledger.held(runner.id).get(device, 0)
+
+
+# ---------------------------------------------------------------- who leaves
 
 
 def candidates(demand: Demand, runners: Iterable[Runner], now: float, residency: float) -> list[Runner]:
     """Who could leave for this demand, the first to go first: never loading, never pinned.
 
-    Its own smaller runner goes first. Then idle before busy, lowest priority, not declared `loaded`, longest unused.
-    A mere wish moves only idle runners, of lower priority unless it is pinned.
+    Its own smaller runner goes first. Then idle before busy, lowest priority, not declared `loaded`, and the one with
+    the least to lose by `loss`. A mere wish moves only idle runners, of lower priority unless it is pinned.
     """
     able = [runner for runner in runners if runner.phase is Phase.READY and runner.staying]
     able = [runner for runner in able if runner.entry is demand.entry or not runner.entry.pinned]
-    if math.isinf(demand.ticket):
-        able = [runner for runner in able if not busy(runner, demand, now, residency)]
+    if demand.wish:
+        able = [runner for runner in able if not runner.leases and not busy(runner, demand, now, residency)]
         if not demand.entry.pinned:
             able = [runner for runner in able if runner.entry.priority < demand.entry.priority]
     return sorted(able, key=lambda runner: _order(runner, demand, now, residency))
 
 
 def busy(runner: Runner, demand: Demand, now: float, residency: float) -> bool:
-    """Whether somebody uses it, or comes before this demand in the queue for it."""
-    if runner.leases:
+    """Whether somebody uses it, or comes before this demand in the queue for it. A canary is nobody."""
+    if runner.users:
         return True
-    fresh = now < runner.ready_at + residency
-    return any(fresh or waiter.ticket < demand.ticket for waiter in runner.queue())
+    fresh = now < rest(runner, residency)
+    return any(fresh or waiter.turn < demand.turn for waiter in runner.queue() if not waiter.want.quiet)
 
 
-def _order(runner: Runner, demand: Demand, now: float, residency: float) -> tuple[bool, bool, int, bool, float, int]:
+def rest(runner: Runner, residency: float) -> float:
+    """Until when a ready runner serves its own queue, whoever waits: `residency` seconds, or as long as it loaded."""
+    return runner.ready_at + max(residency, min(runner.load_seconds, LONGEST_RESIDENCY))
+
+
+def loss(runner: Runner, now: float) -> float:
+    """What evicting an idle runner costs: seconds to load it again for each second that nobody has missed it.
+
+    A model that has idled for long is likely not to be asked for soon, and one that loads fast is quickly back.
+    """
+    return runner.entry.load_seconds / max(now - runner.used, 1e-3)
+
+
+def parting(runner: Runner, model: str, now: float) -> str:
+    """Why this runner had to leave for `model`, as a phrase."""
+    entry = runner.entry
+    return (
+        f"evicted for {model}: of priority {entry.priority}, idle for {max(0.0, now - runner.used):.1f} s and loaded "
+        f"in {entry.load_seconds:.1f} s, it had the least to lose"
+    )
+
+
+def _order(runner: Runner, demand: Demand, now: float, residency: float) -> tuple[bool, bool, int, bool, float, float]:
     entry = runner.entry
     in_use = busy(runner, demand, now, residency)
-    return (entry is not demand.entry, in_use, entry.priority, entry.kept, runner.used, runner.id)
+    return (entry is not demand.entry, in_use, entry.priority, entry.kept, loss(runner, now), runner.used)
 
 
-def _too_big(demand: Demand, ledger: Ledger, pins: list[Runner]) -> str:
-    need = demand.need
-    text = (
-        f"model '{demand.entry.model}' does not fit: with {demand.deployment.context} tokens of context for "
-        f"{demand.deployment.parallel} at once it needs {show_bytes(need.total)} (weights {show_bytes(need.weights)}, "
-        f"cells {show_bytes(need.cells)}, compute {show_bytes(need.compute)}) and the memory budget is "
-        f"{show_bytes(ledger.budget)}"
-    )
+# ---------------------------------------------------------------- sentences
+
+
+def _too_big(demand: Demand, ledger: Ledger, device: str, pins: list[Runner]) -> str:
+    text = f"model '{demand.entry.model}' does not fit: {needed(demand.deployment, demand.need)} and "
+    text += f"{named(ledger, device)} is {show_bytes(ledger.budget(device))}"
     if pins:
-        held = sum(ledger.held(runner.id) for runner in pins)
-        text += f", of which {show_bytes(held)} are held by {_names(pins)}, pinned by keep_alive: always"
+        held = sum(ledger.held(runner.id)[device] for runner in pins)
+        text += f", of which {show_bytes(held)} are held by {names(pins)}, pinned by keep_alive: always"
     return text
 
 
-def _names(pins: list[Runner]) -> str:
-    return ", ".join(f"'{name}'" for name in sorted({runner.entry.model for runner in pins}))
+def needed(deployment: Deployment, need: Estimate) -> str:
+    """How much a deployment needs, what for and where."""
+    places = {device: size for device, size in need.by_device.items() if size}
+    where = ", ".join(f"{show_bytes(size)} on {device}" for device, size in places.items())
+    return (
+        f"with {deployment.context} tokens of context for {deployment.parallel} at once it needs "
+        f"{show_bytes(need.total)} (weights {show_bytes(need.weights)}, cells {show_bytes(need.cells)}, "
+        f"compute {show_bytes(need.compute)})" + (f", {where}" if len(places) > 1 else "")
+    )
+
+
+def named(ledger: Ledger, device: str) -> str:
+    """The budget of a device, by the device's id where there are several."""
+    return "the memory budget" if ledger.devices == (device,) else f"the memory budget of {device}"
+
+
+def names(runners: Iterable[Runner]) -> str:
+    """The models of these runners."""
+    return ", ".join(f"'{name}'" for name in sorted({runner.entry.model for runner in runners}))

@@ -10,25 +10,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from powerd.errors import Busy, LoadFailed, PowerError, RunnerDied, Timeout
-from powerd.fleet import admission
+from powerd.errors import Busy, PowerError, RunnerDied, Timeout
+from powerd.fleet import admission, classes, faults
 from powerd.fleet.board import Board
-from powerd.fleet.budget import Ledger
+from powerd.fleet.budget import Estimate, estimate
 from powerd.fleet.effects import Effect, Refuse
-from powerd.fleet.entries import HEALTHY_SECONDS, Entry, Override, Phase, Runner, Waiter, needed_context
+from powerd.fleet.entries import Entry, Override, Phase, Waiter, needed_context
+from powerd.fleet.ledger import Ledger, Sizes, larger, measured
 from powerd.fleet.terms import FleetConfig, Reason, Unload, Want, Wish
-from powerd.protocol import ReadBack, Stats
+from powerd.protocol import Deployment, ReadBack, Stats
 
 QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
-#: A request waits out a back-off shorter than this; for a longer one it is told to come back.
-PATIENCE = 5.0
 
 
 class FleetState:
     """Who is in memory, who may use it, who waits, and what memory is promised."""
 
-    def __init__(self, config: FleetConfig, ledger: Ledger, jitter: Callable[[], float] = lambda: 1.0) -> None:
-        self.board = Board(config, ledger, jitter)
+    def __init__(
+        self,
+        config: FleetConfig,
+        ledger: Ledger,
+        needs: Callable[[Deployment], Estimate] = estimate,
+        jitter: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        """`needs` says what a deployment will hold, by device; `jitter` spreads the back-offs."""
+        self.board = Board(config, ledger, needs, jitter)
+
+    @classmethod
+    def on(cls, board: Board) -> FleetState:
+        """The decisions over a board that exists."""
+        state = cls(board.config, board.ledger, board.needs, board.jitter)
+        state.board = board
+        return state
 
     def due(self, now: float) -> float:
         """When `tick` must be called at the latest, if nothing happens before; inf = never."""
@@ -45,39 +58,32 @@ class FleetState:
         board = self.board
         board.last_ticket = ticket
         entry = board.entry(want.deployment, want.model)
-        entry.priority = entry.wish.priority if entry.wish else want.priority
-        entry.default_keep_alive = want.default_keep_alive
-        if entry.override is not None and entry.override.until is None:
+        if not want.quiet and entry.override is not None and entry.override.until is None:
             entry.override = None
-        deadline = math.inf if want.deadline_s is None else now + want.deadline_s
-        waiter = Waiter(ticket, want, needed_context(want), now, deadline, load_only)
-        error = (
-            board.refusal() if board.refusal else self._too_soon(entry, waiter, now) or self._too_many(entry, waiter)
-        )
+        if not (want.quiet or load_only):
+            entry.priority = entry.wish.priority if entry.wish else want.priority
+            entry.default_keep_alive = want.default_keep_alive
+        waiter = Waiter(ticket, want, needed_context(want), now, classes.turn(board, ticket, want), load_only=load_only)
+        waiter.deadline = math.inf if want.deadline_s is None else now + want.deadline_s
+        waiter.limit = math.inf if want.quiet else now + classes.scheduling(board.config, want).max_wait
+        error = self._objection(entry, waiter, now)
         board.enqueue(entry, waiter)
         if error is not None:
             board.refuse(waiter, error)
         return self._settled(now)
 
-    def _too_many(self, entry: Entry, waiter: Waiter) -> PowerError | None:
-        if waiter.load_only or len(self.board.waiting) < self.board.config.max_queue:
-            return None
-        at_once = any(runner.serving and runner.takes(waiter) and runner.has_room for runner in entry.runners)
-        return None if at_once else Busy(QUEUE_FULL)
-
     def _objection(self, entry: Entry, waiter: Waiter, now: float) -> PowerError | None:
         """Why this request must not even wait."""
         if self.board.refusal is not None:
             return self.board.refusal()
-        return self._too_soon(entry, waiter, now) or self._too_many(entry, waiter)
+        return faults.too_soon(entry, waiter, now) or self._too_many(entry, waiter)
 
-    def _too_soon(self, entry: Entry, waiter: Waiter, now: float) -> PowerError | None:
-        delay = entry.next_try - now
-        if delay < PATIENCE or any(runner.takes(waiter) for runner in entry.runners):
+    def _too_many(self, entry: Entry, waiter: Waiter) -> PowerError | None:
+        config = self.board.config
+        if waiter.load_only or waiter.want.quiet or self.board.crowd[waiter.want.scheduling_class] < config.max_queue:
             return None
-        times = "once" if entry.faults == 1 else f"{entry.faults} times in a row"
-        text = f"model '{entry.model}' failed {times}, the last time: {entry.fault}; it is tried again in {delay:.0f} s"
-        return Busy(text, delay)
+        at_once = any(runner.serving and runner.takes(waiter) and runner.has_room for runner in entry.runners)
+        return None if at_once else Busy(QUEUE_FULL)
 
     def cancel(self, ticket: int, now: float) -> list[Effect]:
         """A request that waited has gone."""
@@ -108,9 +114,10 @@ class FleetState:
         entry = runner.entry
         runner.phase, runner.fraction, runner.readback = Phase.READY, 1.0, have
         runner.ready_at = runner.used = now
-        board.ledger.resize(number, max(board.ledger.held(number), have.size or have.rss))
-        entry.grown = max(entry.grown, runner.deployment.context if entry.deployment.context_auto else 0)
-        entry.after = frozenset()
+        entry.load_seconds = runner.load_seconds
+        board.ledger.resize(number, larger(board.ledger.held(number), measured(have)))
+        entry.grown = max(entry.grown, runner.deployment.context)
+        entry.after, entry.failure = frozenset(), None
         for older in entry.runners:
             if older.id < runner.id and older.staying:
                 runner.sticky = older.sticky
@@ -124,60 +131,33 @@ class FleetState:
         """A runner could not load. Once, when memory was short, everything idle is evicted and it is tried again."""
         runner = self.board.runners.get(number)
         if runner is not None and runner.phase is Phase.LOADING:
-            self._not_loaded(runner, reason, now, out_of_memory=out_of_memory)
+            faults.not_loaded(self.board, runner, reason, now, out_of_memory=out_of_memory)
         return self._settled(now)
 
-    def _not_loaded(self, runner: Runner, reason: str, now: float, *, out_of_memory: bool = False) -> None:
-        entry = runner.entry
-        orphans = _left_alone(runner)
-        self.board.stop(runner, Reason.LOAD_FAILED, reason, now, LoadFailed(reason))
-        if out_of_memory and not entry.after and self._make_room(runner, now):
-            entry.story.tell(now, "out of memory while loading; tried once more with everything idle evicted")
-            return
-        entry.after = frozenset()
-        entry.fail(f"failed to load: {reason}", 1, self.board.jitter(), now)
-        for waiter in orphans:
-            self.board.refuse(waiter, LoadFailed(reason))
-        self.board.emit("error", entry, "load-failed", f"failed to load: {reason}", now)
+    def exited(self, number: int, how: str, now: float, *, out_of_memory: bool = False) -> list[Effect]:
+        """A runner's process is gone; `how` it ended, for people. Its leases have failed already.
 
-    def _make_room(self, runner: Runner, now: float) -> bool:
-        """Evict whatever idles; the next load waits until it is gone."""
-        board, entry = self.board, runner.entry
-        idle = [other for other in board.runners.values() if other.phase is Phase.READY and other.staying]
-        idle = [other for other in idle if not (other.leases or other.wanted or other.entry.pinned)]
-        for other in idle:
-            board.stop(other, Reason.EVICTED, f"evicted for {entry.model}, which ran out of memory while loading", now)
-        entry.after = frozenset(other.id for other in idle) | {runner.id}
-        entry.warm = True
-        return bool(idle)
-
-    def exited(self, number: int, how: str, now: float) -> list[Effect]:
-        """A runner's process is gone; `how` it ended, for people. Its leases have failed already."""
+        `out_of_memory`: the kernel killed it for that.
+        """
         board = self.board
         runner = board.runners.get(number)
         if runner is None:
             return []
-        phase, entry, orphans = runner.phase, runner.entry, _left_alone(runner)
+        phase, entry, orphans = runner.phase, runner.entry, faults.left_alone(runner)
         board.gone(runner)
+        if faults.healthy(runner, now):
+            entry.recovered()
         if phase is not Phase.STOPPING:
-            self._crashed(runner, phase, orphans, how, now)
+            faults.crashed(board, runner, orphans, how, now, killed=out_of_memory)
         elif runner.reason is not None and runner.reason is not Reason.LOAD_FAILED:
             board.emit("unload", entry, runner.reason, f"unloaded: {runner.why}", now)
         return self._settled(now)
 
-    def _crashed(self, runner: Runner, phase: Phase, orphans: list[Waiter], how: str, now: float) -> None:
-        board, entry = self.board, runner.entry
-        if now - runner.ready_at >= HEALTHY_SECONDS:
-            entry.faults = 0
-        again = phase is Phase.LOADING and entry.faults > 0
-        delay = entry.fail(f"stopped unexpectedly: {how}", 0, board.jitter(), now)
-        board.emit("crash", entry, Reason.CRASH, f"stopped unexpectedly: {how}; restarted in {delay:.0f} s", now)
-        for waiter in orphans:
-            error = (
-                LoadFailed(f"the runner stopped while loading: {how}") if again else self._too_soon(entry, waiter, now)
-            )
-            if error is not None:
-                board.refuse(waiter, error)
+    def answered(self, number: int, now: float) -> None:
+        """A runner has finished a request that was no canary's."""
+        runner = self.board.runners.get(number)
+        if runner is not None:
+            runner.answered = now
 
     def stats(self, number: int, stats: Stats) -> None:
         """The engine's gauges, kept for listings."""
@@ -224,16 +204,23 @@ class FleetState:
         for runner in entry.runners:
             self.board.leave(runner, Reason.CONFIG)
 
-    def load(self, ticket: int, want: Want, hold: float | None, now: float) -> list[Effect]:
+    def load(self, ticket: int, want: Want, hold: float | None, now: float, *, owner: str = "operator") -> list[Effect]:
         """The operator wants it loaded; with `hold`, kept for that many seconds whatever happens short of eviction."""
         effects = self.request(ticket, want, now, load_only=True)
         if not any(isinstance(effect, Refuse) and effect.ticket == ticket for effect in effects):
             entry = self.board.entries[want.deployment.key]
-            entry.override = Override("loaded", now + hold if hold else None)
+            entry.override = Override("loaded", now + hold if hold else None, owner)
         return effects
 
     def unload(
-        self, key: str, reason: Reason, now: float, *, force: bool = False, hold: float | None = None
+        self,
+        key: str,
+        reason: Reason,
+        now: float,
+        *,
+        force: bool = False,
+        hold: float | None = None,
+        owner: str = "operator",
     ) -> tuple[Unload, list[Effect]]:
         """Take a model out of memory when its requests have ended, or (`force`) at once.
 
@@ -247,11 +234,11 @@ class FleetState:
         if reason is Reason.IDLE and entry.kept:
             return Unload(False, f"'{entry.model}' is declared to stay loaded; keep_alive 0 is ignored"), []
         if reason is Reason.OPERATOR:
-            entry.override = Override("stopped", now + hold if hold else None)
+            entry.override = Override("stopped", now + hold if hold else None, owner)
             entry.warm = False
         users = 0
         for runner in [runner for runner in entry.runners if runner.phase is not Phase.STOPPING]:
-            users += len(runner.leases)
+            users += runner.users
             runner.sticky = 0.0
             if reason is Reason.CONFIG:
                 self.board.leave(runner, reason)
@@ -270,15 +257,23 @@ class FleetState:
         for runner in list(board.runners.values()):
             runner.heard = max(runner.heard, heard.get(runner.id, runner.heard))
             if runner.phase is Phase.LOADING and now >= runner.deadline:
-                self._not_loaded(runner, "timed out waiting for the model to load", now)
+                faults.not_loaded(board, runner, "timed out waiting for the model to load", now)
             elif runner.phase is Phase.READY and runner.leases and now >= runner.heard + board.config.stall_timeout:
                 why = f"no progress for {board.config.stall_timeout:g} s"
                 runner.entry.fail(why, 0, board.jitter(), now)
                 board.stop(runner, Reason.CRASH, why, now, RunnerDied(why))
-        for entry in list(board.waiting.values()):
-            for waiter in [waiter for waiter in entry.waiters.values() if now >= waiter.deadline]:
+        for ticket, entry in list(board.waiting.items()):
+            waiter = entry.waiters[ticket]
+            if now >= waiter.deadline:
                 text = f"no place on '{entry.model}' came free within {now - waiter.since:.0f} s"
                 board.refuse(waiter, Timeout(text))
+            elif classes.late(waiter, now):
+                board.refuse(waiter, classes.too_late(board, entry, waiter, now))
+        return self._settled(now)
+
+    def budgets(self, budgets: Sizes, now: float) -> list[Effect]:
+        """The devices there are from now on, and what each may give out."""
+        self.board.ledger.set_budgets(budgets)
         return self._settled(now)
 
     def refuse_all(self, error: Callable[[], PowerError], now: float) -> list[Effect]:
@@ -297,9 +292,3 @@ class FleetState:
                 reason = runner.reason or Reason.SHUTDOWN
                 self.board.stop(runner, reason, runner.why or "the server is shutting down", now, error())
         return self.refuse_all(error, now)
-
-
-def _left_alone(runner: Runner) -> list[Waiter]:
-    """Who waits for this runner and for no other."""
-    others = [other for other in runner.entry.runners if other is not runner]
-    return [waiter for waiter in runner.queue() if not any(other.takes(waiter) for other in others)]

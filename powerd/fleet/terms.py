@@ -5,11 +5,15 @@ Times are seconds on the monotonic clock, sizes bytes, keep-alives seconds (`inf
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal
 
-from powerd.protocol import Deployment, ReadBack, Stats
+from powerd.protocol import Deployment, DeviceShare, ReadBack, Stats
+from powerd.settings import Settings
 
 EventKind = Literal["load", "ready", "unload", "crash", "error"]
 
@@ -28,18 +32,48 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulingClass:
+    """How long a request of this class waits at most, and its share of the turns while other classes wait too."""
+
+    max_wait: float  # seconds without a lease, a load of its own model not counted; inf = no limit
+    weight: float = 1.0
+
+
+CLASSES: Mapping[str, SchedulingClass] = MappingProxyType(
+    {"interactive": SchedulingClass(600.0, 8.0), "batch": SchedulingClass(3600.0, 1.0)}
+)
+
+
+@dataclass(frozen=True, slots=True)
 class FleetConfig:
     """The limits the fleet keeps."""
 
     max_loaded_models: int = 0  # 0 = as many as the memory takes
-    max_queue: int = 512  # requests waiting, over all models
+    max_queue: int = 512  # requests of one scheduling class waiting, over all models
     load_timeout: float = 300.0  # seconds without load progress; inf = no limit
     stall_timeout: float = 300.0  # seconds without a frame while requests are in flight; inf = no limit
     keep_alive: float = 300.0  # seconds an idle model stays loaded
     memory_budget: int | None = None  # bytes the ledger may give out; None = 90 % of what is free at start
     min_residency: float = 2.0  # seconds a loaded model serves its own queue before it yields to another's
+    classes: Mapping[str, SchedulingClass] = field(default_factory=lambda: CLASSES)
     shutdown_grace: float = 5.0  # seconds between the Shutdown frame and SIGTERM
     terminate_grace: float = 2.0  # seconds between SIGTERM and SIGKILL
+
+    @classmethod
+    def of(cls, settings: Settings) -> FleetConfig:
+        """The limits that powerd.yaml sets."""
+        one, other = settings.classes.interactive, settings.classes.batch
+        return cls(
+            max_loaded_models=settings.max_loaded_models,
+            max_queue=settings.max_queue,
+            load_timeout=settings.load_timeout,
+            keep_alive=settings.keep_alive,
+            memory_budget=settings.devices["cpu"].budget if "cpu" in settings.devices else None,
+            classes={
+                "interactive": SchedulingClass(one.max_wait or math.inf, one.weight),
+                "batch": SchedulingClass(other.max_wait or math.inf, other.weight),
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +89,9 @@ class Want:
     deadline_s: float | None = None  # seconds it is worth waiting for a lease
     request_id: str = ""
     tenant: str = ""
-    scheduling_class: str = "interactive"
+    scheduling_class: str = "interactive"  # a key of FleetConfig.classes
+    request_options: Literal["declared", "grow", "reject"] | None = None  # None = grow where the context is automatic
+    quiet: bool = False  # a canary: only on a ready runner, and without a trace on clocks, keep-alives or the queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +129,54 @@ class FleetEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """A deployment whose last load failed."""
+
+    model: str
+    key: str
+    reason: str  # a sentence, with the engine's own word
+    at: float
+    tries: int  # failures in a row
+    next_try: float  # no load begins before
+    memory: bool = False  # whether it was memory that was short
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Somebody's override of what is declared for one deployment."""
+
+    model: str
+    key: str
+    kind: Literal["stopped", "loaded", "keep_alive"]
+    owner: str  # "operator" by the control socket, "client" by the API
+    until: float | None  # None = until the next request, or the next change of its declaration
+    message: str  # the same, as a phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One load or unload that is going to happen."""
+
+    kind: Literal["load", "unload"]
+    model: str
+    key: str
+    reason: str  # a Reason for an unload; for a load: declared, request
+    why: str  # a sentence
+    bytes: Mapping[str, int]  # by device: taken by a load, given back by an unload
+    requests: int = 0  # that end first
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a change of the wishes is going to do, in order."""
+
+    moves: tuple[Move, ...]
+    before: Mapping[str, int]  # bytes promised by device
+    after: Mapping[str, int]
+    waiting: tuple[tuple[str, str], ...] = ()  # models that will not be loaded, each with a sentence why
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerView:
     """A runner as it is, for listings."""
 
@@ -113,3 +197,10 @@ class RunnerView:
     readback: ReadBack | None
     stats: Stats | None
     override: str  # who set the keep-alive by hand, if anybody
+    override_owner: str = ""  # "operator" by the control socket, "client" by the API
+    override_until: float | None = None
+    loaded_at: float | None = None  # when it was ready
+    answered_at: float | None = None  # when it last finished a request that was no canary
+    needs: Literal["header", "probed", "measured"] = "header"  # how the size it was admitted with was known
+    devices: Mapping[str, DeviceShare] = field(default_factory=lambda: MappingProxyType({}))  # as read back
+    load_seconds: float | None = None

@@ -11,4 +11,12 @@ everything below; nothing of HTTP.
     bulletin     events and node conditions             reconciler   one task per name, level-triggered
     create       a model of another one or of files     creation     its request and small texts, pure
     ingredients  its layers, files checked              quantizing   full precision -> smaller, in a helper
+    generation   readings -> accepted catalogs          records      a generation as it is kept, pure
+    rollback     a kept generation served again         updates      sources asked again, on request
+    lock         models.lock.yaml, pure                 pin          the bytes a fetch is held to
+    plan         the steps, foretold, pure              planning     what a plan is made of, gathered
+    departures   the blobs nothing will need            standstill   the same without a daemon
+    diff         file, accepted and actual, pure        keeping      blobs of kept generations; collection
+    wishes       what the fleet is told, pure           waiting      for those who ask when something is so
+    modelfiles   Modelfiles as sources                  acquire      a source -> weights in the store
 """

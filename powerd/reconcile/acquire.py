@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Forbidden, SourceFailed
+from powerd.reconcile import modelfiles
 from powerd.reconcile.quantizing import check_full, kind_of, quantize
 from powerd.sources import huggingface, registry
-from powerd.sources.fetch import fetch
+from powerd.sources.fetch import fetch, identity
 from powerd.sources.huggingface import HubConfig, HubFiles
 from powerd.sources.outbound import Outbound
 from powerd.sources.resolve import Resolution, resolve_name
 from powerd.sources.source import Source
+from powerd.sources.upstream import is_digest
 from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.gguf_merge import merge, part_name
 from powerd.store.manifest import MODEL_TYPE, PROJECTOR_TYPE, Layer
@@ -45,6 +47,7 @@ class Acquired:
     weights: Digest
     inherited: tuple[Layer, ...] = ()
     place: str = ""
+    revision: str = ""  # the source's own word for what it gave: a manifest's digest, a commit, an ETag
 
 
 async def acquire(
@@ -53,33 +56,83 @@ async def acquire(
     *,
     quantization: str | None = None,
     expect: Digest | None = None,
+    revision: str = "",
     on_progress: OnProgress = lambda _completed, _total: None,
 ) -> Acquired:
-    """Bring everything `source` names into the store, verified.
+    """Bring everything `source` names into the store, verified: at `revision`, where one is given and still to be had.
 
     Raises SourceFailed, Forbidden, BadRequest, NoSpace, StoreFailed.
     """
+    if source.kind == "modelfile":
+        return await _take_modelfile(source, reach, quantization, expect, revision, on_progress)
     if source.kind in {"registry", "huggingface"}:
         found = await resolve_name(
-            source.text, reach.outbound, reach.hub, quantization=quantization or "", declared=True
+            source.text,
+            reach.outbound,
+            reach.hub,
+            quantization=quantization or "",
+            declared=True,
+            revision="" if is_digest(revision) else revision,
         )
-        return await take_found(found, reach, expect=expect, on_progress=on_progress)
+        return await take_found(found, reach, expect=expect, revision=revision, on_progress=on_progress)
     if source.kind == "url" and reach.outbound.config.offline:
         raise Forbidden(f"{source.text} is remote and powerd.yaml says `offline: true`")
-    weights = await fetch(source, reach.store, expect=expect, on_progress=on_progress, outbound=reach.outbound)
-    return Acquired(weights)
+    tags = [""]
+    weights = await fetch(
+        source, reach.store, expect=expect, on_progress=on_progress, outbound=reach.outbound, on_tag=tags.append
+    )
+    return Acquired(weights, revision=tags[-1])
+
+
+async def _take_modelfile(
+    source: Source,
+    reach: Reach,
+    quantization: str | None,
+    expect: Digest | None,
+    revision: str,
+    on_progress: OnProgress,
+) -> Acquired:
+    """Bring in what FROM names, and make layers of the rest."""
+    recipe = await asyncio.to_thread(modelfiles.read, source, reach.store)
+    if recipe.installed is not None:
+        base = Acquired(*modelfiles.of_installed(recipe.installed))
+    else:
+        base = await acquire(
+            recipe.base, reach, quantization=quantization, expect=expect, revision=revision, on_progress=on_progress
+        )
+    with reach.store.lease([base.weights, *(layer.digest for layer in base.inherited)]):
+        try:
+            layers = await asyncio.to_thread(modelfiles.layers, recipe, base.inherited, reach.store)
+        except BadRequest as error:
+            raise SourceFailed(f"{source.text}: {error.message}") from None
+    return replace(base, inherited=layers)
+
+
+def looks(source: Source, store: Store) -> str:
+    """How a source looks now, as `identity` says it, a Modelfile by its text and its FROM. Blocking.
+
+    Raises SourceFailed.
+    """
+    return modelfiles.read(source, store).identity if source.kind == "modelfile" else identity(source)
 
 
 async def take_found(
-    found: Resolution, reach: Reach, *, expect: Digest | None = None, on_progress: OnProgress
+    found: Resolution, reach: Reach, *, expect: Digest | None = None, revision: str = "", on_progress: OnProgress
 ) -> Acquired:
     """Bring what a name was resolved to."""
     if isinstance(found.found, HubFiles):
         return await _take_hub(found.found, str(found.route), reach, expect, on_progress)
     assert found.route.name is not None
-    pulled = await registry.fetch_weights(found.route.name, reach.store, reach.outbound, on_progress, expect)
+    pulled = await registry.fetch_weights(
+        found.route.name,
+        reach.store,
+        reach.outbound,
+        on_progress,
+        expect,
+        revision=revision if is_digest(revision) else "",
+    )
     inherited = tuple(layer for layer in pulled.layers if layer.digest != pulled.weights)
-    return Acquired(pulled.weights, inherited, str(found.route))
+    return Acquired(pulled.weights, inherited, str(found.route), str(pulled.digest))
 
 
 async def _take_hub(
@@ -93,7 +146,7 @@ async def _take_hub(
     inherited: tuple[Layer, ...] = ()
     if blobs.projector is not None and (path := reach.store.blob(blobs.projector)) is not None:
         inherited = (Layer(PROJECTOR_TYPE, blobs.projector, path.stat().st_size),)
-    return Acquired(weights, inherited, f"{place} at {files.revision[:12]}")
+    return Acquired(weights, inherited, f"{place} at {files.revision[:12]}", files.revision)
 
 
 def _joined(store: Store, parts: dict[str, Digest]) -> Digest:

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from powerd import metrics
 from powerd.catalog.spec import ModelSpec
 from powerd.digest import Digest
 from powerd.errors import BadRequest, PowerError, SourceFailed
-from powerd.fleet.budget import estimate
-from powerd.protocol import Deployment
+from powerd.fleet.budget import Estimate
 from powerd.quantities import show_bytes
 from powerd.reconcile.acquire import acquire, requantized
+from powerd.reconcile.acquire import looks as source_looks
 from powerd.reconcile.compose import compose, composed_from, declared_offer
 from powerd.reconcile.conditions import Trouble
-from powerd.reconcile.entry import Entry, Progress, Tools
-from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, MakeOffer, Step, Withdraw
-from powerd.sources.fetch import identity
+from powerd.reconcile.entry import Entry, Pins, Progress, Tools
+from powerd.reconcile.pin import Refused, pin
+from powerd.reconcile.readback import unmeetable
+from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, Loss, MakeOffer, Step, Withdraw
 from powerd.sources.source import Source, parse
+from powerd.store.failpoints import reach
 from powerd.store.gguf import GgufError, Header, read_header
+from powerd.store.manifest import ADAPTER_TYPE, MODEL_TYPE, PROJECTOR_TYPE, StoredModel
 from powerd.store.store import Store
-
-
-class Refused(Exception):
-    """A step failed for a reason that names its condition; never reaches a client."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble.message)
-        self.trouble = trouble
 
 
 def source_of(spec: ModelSpec, directory: Path) -> Source:
@@ -55,79 +52,141 @@ def refuse_not_yet(spec: ModelSpec, devices: list[str]) -> None:
         )
 
 
-async def have(tools: Tools, entry: Entry, directory: Path) -> Have:
+async def have(store: Store, entry: Entry, directory: Path) -> Have:
     """What is there for the entry's name, read afresh."""
     spec = entry.want or entry.last
-    stored = await asyncio.to_thread(tools.store.find, spec.name)
+    stored = await asyncio.to_thread(store.find, spec.name)
     composed = composed_from(stored)
-    if stored is not None and not await asyncio.to_thread(tools.store.intact, stored.weights_digest):
-        composed = None  # changed on disk: fetched again, the corrupt blob is replaced
+    lost: tuple[Loss, ...] = ()
+    if stored is not None and composed is not None:
+        lost = await asyncio.to_thread(losses, store, stored)
+    elif composed is None and entry.offer is not None:
+        lost = (Loss("manifest", "missing"),)
+    if lost:
+        composed = None  # made again, of blobs that are right
+    pins = entry.pins
+    recorded = pins.recorded
+    if recorded is not None and not await asyncio.to_thread(_all_there, store, recorded):
+        recorded = None
     looks = ""
     if entry.want is not None and entry.want.state != "absent":
-        looks = await _looks(entry.want, directory, composed)
+        looks = await _looks(store, entry, directory, composed, recorded)
     offered = (entry.offered_spec, entry.offer.stored.digest) if entry.offer and entry.offered_spec else None
-    return Have(looks, entry.fetched, composed, offered)
+    lock = pins.locked.digest if pins.locked else ""
+    return Have(looks, entry.fetched, composed, offered, recorded, pins.rolled_back, lock, lost)
 
 
-async def _looks(spec: ModelSpec, directory: Path, composed: Composed | None) -> str:
+def losses(store: Store, stored: StoredModel) -> tuple[Loss, ...]:
+    """The blobs of a composition that are gone or were changed on disk. Blocking; hashes only what looks changed."""
+    found = []
+    for layer in stored.layers:
+        if not store.intact(layer.digest):
+            how: Literal["missing", "changed"] = "missing" if store.blob(layer.digest) is None else "changed"
+            found.append(Loss(_ROLES.get(layer.media_type, "layer"), how, layer.digest))
+    return tuple(found)
+
+
+_ROLES: Mapping[str, Literal["weights", "projector", "adapter"]] = {
+    MODEL_TYPE: "weights",
+    PROJECTOR_TYPE: "projector",
+    ADAPTER_TYPE: "adapter",
+}
+
+
+def _all_there(store: Store, fetched: Fetched) -> bool:
+    return all(store.intact(digest) for digest in (fetched.weights, *(layer.digest for layer in fetched.inherited)))
+
+
+async def _looks(
+    store: Store, entry: Entry, directory: Path, composed: Composed | None, recorded: Fetched | None
+) -> str:
     """How the source looks now; one that is gone counts as unchanged where its weights are in the store already."""
-    source = source_of(spec, directory)
+    assert entry.want is not None
+    known = recorded or (composed.fetched if composed else None)
+    if entry.pins.rolled_back and known is not None:
+        return known.identity
     try:
-        return await asyncio.to_thread(identity, source)
+        return await asyncio.to_thread(source_looks, source_of(entry.want, directory), store)
     except SourceFailed:
-        if composed is None or composed.fetched.source != spec.source:
+        if known is None or known.source != entry.want.source:
             raise
-        return composed.fetched.identity
-
-
-async def collect(tools: Tools, fraction: float) -> list[Digest]:
-    """Delete blobs nothing needs any more, never those a runner has open."""
-    running = {Digest(view.digest) for view in tools.fleet.views()}
-    return await asyncio.to_thread(tools.store.collect, running, fraction=fraction)
+        return known.identity
 
 
 async def take(tools: Tools, entry: Entry, spec: ModelSpec, step: Step, directory: Path) -> None:
     """Take one step towards `spec`. Raises PowerError."""
     match step:
         case Fetch():
+            reach("step.before_fetch")
             await _fetch(tools, entry, spec, directory)
+            reach("step.after_fetch")
         case Compose(fetched):
+            reach("step.before_compose")
             header = await asyncio.to_thread(_verified, tools.store, spec, fetched.weights)
             await asyncio.to_thread(compose, spec, fetched, header, tools.store)
             entry.fetched = None
+            reach("step.after_compose")
         case MakeOffer():
+            reach("step.before_offer")
             await _offer(tools, entry, spec)
+            reach("step.after_offer")
         case Withdraw():
+            reach("step.before_withdraw")
             await withdraw(tools, entry)
+            reach("step.after_withdraw")
 
 
 async def _fetch(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path) -> None:
-    entry.progress = Progress(0, 0, time.monotonic())
-    entry.fetch = asyncio.create_task(_fetched(tools, entry, spec, directory), name=f"fetch {entry.name}")
+    fetch = bring(tools, entry, spec, directory, entry.pins)
+    entry.fetch = asyncio.create_task(fetch, name=f"fetch {entry.name}")
     try:
         entry.fetched = await entry.fetch
+    finally:
+        if not entry.fetch.done():
+            entry.fetch.cancel()
+        entry.fetch = None
+
+
+async def bring(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path, pins: Pins) -> Fetched:
+    """Fetch what `spec` names into the store, held to `pins`, telling of it in `entry.progress`.
+
+    Raises PowerError, Refused.
+    """
+    entry.progress = Progress(0, 0, time.monotonic())
+    try:
+        fetched = await _fetched(tools, entry, spec, directory, pins)
     except (PowerError, Refused):
         metrics.FETCHES.labels(entry.name, "failed").inc()
         raise
     finally:
-        if not entry.fetch.done():
-            entry.fetch.cancel()
-        entry.fetch = entry.progress = None
+        entry.progress = None
     metrics.FETCHES.labels(entry.name, "done").inc()
+    return fetched
 
 
-async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path) -> Fetched:
+async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path, pins: Pins) -> Fetched:
     source = source_of(spec, directory)
-    looks = await asyncio.to_thread(identity, source)
+    looks = await asyncio.to_thread(source_looks, source, tools.store)
 
     def on_progress(completed: int, total: int) -> None:
         if entry.progress is not None:
             metrics.FETCHED_BYTES.labels(entry.name).inc(max(0, completed - entry.progress.completed))
             entry.progress.completed, entry.progress.total = completed, total
 
-    acquired = await acquire(
-        source, tools.reach, quantization=spec.quantization, expect=spec.digest, on_progress=on_progress
-    )
+    wanted = pin(pins, spec, looks)
+    try:
+        acquired = await acquire(
+            source,
+            tools.reach,
+            quantization=spec.quantization,
+            expect=spec.digest or (wanted.origin if source.kind != "huggingface" else None),
+            revision=wanted.revision,
+            on_progress=on_progress,
+        )
+    except SourceFailed as error:
+        raise wanted.explained(error, entry.name) from None
+    if wanted.origin is not None and acquired.weights != wanted.origin:
+        raise wanted.refusal(acquired.weights, entry.name)
     weights = await _as_asked(tools, entry, spec, acquired.weights)
     return Fetched(
         source=spec.source,
@@ -137,6 +196,7 @@ async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path)
         quantization=spec.quantization or "",
         pinned=str(spec.digest or ""),
         inherited=acquired.inherited,
+        revision=acquired.revision,
     )
 
 
@@ -170,8 +230,11 @@ async def _offer(tools: Tools, entry: Entry, spec: ModelSpec) -> None:
     stored = await asyncio.to_thread(tools.store.find, spec.name)
     if stored is None:
         raise Refused(Trouble("Fetched", "Gone", f"the composition of {entry.name} vanished from the store"))
-    entry.offer, entry.offered_spec = declared_offer(spec, stored, tools.node), spec
-    entry.fits = fits(entry.offer.deployment, budget(tools))
+    offer = declared_offer(spec, stored, tools.node)
+    if short := unmeetable(spec.require, offer.deployment, [device for device, _, _ in tools.fleet.memory()]):
+        raise Refused(Trouble("Fits", "RequireUnmet", short))
+    entry.offer, entry.offered_spec = offer, spec
+    entry.fits = fits(tools.needs(entry.offer.deployment), tools.fleet.memory())
     tools.library.set_offer(spec, entry.offer)
 
 
@@ -179,29 +242,30 @@ async def withdraw(tools: Tools, entry: Entry) -> None:
     """Take the offer out of the library, then the manifest out of the store; the fleet drains what runs."""
     tools.library.forget(entry.last)
     entry.offer = entry.offered_spec = entry.fetched = None
+    reach("step.before_manifest_goes")
     await asyncio.to_thread(tools.store.remove_manifest, entry.last.name)
 
 
-def needs(deployment: Deployment) -> int:
-    """Bytes the deployment is expected to hold once loaded."""
-    return estimate(deployment).total
+def budget(memory: Sequence[tuple[str, int, int]]) -> int:
+    """Bytes the ledger may give out, all devices together; `memory` as the fleet tells it."""
+    return sum(size for _, size, _ in memory)
 
 
-def budget(tools: Tools) -> int:
-    """Bytes the ledger may give out, all devices together."""
-    return sum(size for _, size, _ in tools.fleet.memory())
-
-
-def fits(deployment: Deployment, available: int) -> Trouble | None:
-    """Why the deployment can never be loaded here, if so."""
-    need = needs(deployment)
-    if need <= available:
+def fits(need: Estimate, memory: Sequence[tuple[str, int, int]]) -> Trouble | None:
+    """Why what needs this can never be loaded here, if so."""
+    budgets = {device: size for device, size, _ in memory}
+    short = {device: size for device, size in need.by_device.items() if size > budgets.get(device, 0)}
+    if not short:
         return None
+    told = ", ".join(
+        f"{show_bytes(size)} on {device} and {show_bytes(budgets.get(device, 0))} are available"
+        for device, size in short.items()
+    )
     return Trouble(
         "Fits",
         "NeedsBytes",
-        f"needs about {show_bytes(need)} and {show_bytes(available)} are available: choose a smaller quantization, "
-        "context or parallel, or raise devices.cpu.budget",
+        f"needs about {told}: choose a smaller quantization, context or parallel, or raise the budget of "
+        f"{' and '.join(short)} under `devices:` in powerd.yaml",
     )
 
 

@@ -6,19 +6,17 @@ daemon knows without fetching that nothing has changed.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 
-from powerd.catalog.spec import CellType, Defaults, ModelSpec, Template
+from powerd.catalog.spec import Defaults, ModelSpec, Template
 from powerd.digest import Digest
-from powerd.fleet.budget import estimate
 from powerd.names import Name
 from powerd.prompt.capabilities import capabilities
-from powerd.protocol import Deployment, Shape
 from powerd.reconcile.acquire import model_layer
+from powerd.reconcile.decide import Choice, NodeDefaults, automatic_source, choice_of, fitted
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.step import Composed, Fetched, recipe
 from powerd.store.files import read_small
@@ -35,27 +33,8 @@ from powerd.store.manifest import (
 )
 from powerd.store.store import Store
 
-#: Tokens per sequence when nobody says (contract section 5: CPU and small GPUs).
-DEFAULT_CONTEXT = 4096
-#: More layers than any model has: `gpu_layers: all`.
-ALL_LAYERS = 9999
-#: Below this size handing work between threads costs more than it saves.
-SINGLE_THREAD_BYTES = 16 << 20
-#: Sequences `parallel: auto` stops at.
-MAX_AUTO_PARALLEL = 16
 #: Bytes of a params layer that are read.
 MAX_PARAMS = 1 << 20
-#: Cells that `parallel: auto` may take whatever the weights' size.
-AUTO_CELLS_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class NodeDefaults:
-    """What powerd.yaml and OLLAMA_* say of models nobody said more about; 0 = auto."""
-
-    context: int = 0
-    parallel: int = 0
-    kv_cache: CellType = "f16"
 
 
 class _Made(msgspec.Struct):
@@ -68,6 +47,7 @@ class _Made(msgspec.Struct):
     quantization: str
     pinned: str
     inherited: list[tuple[str, str, int]]  # media type, digest, size
+    revision: str = ""
 
 
 def compose(spec: ModelSpec, fetched: Fetched, header: Header, store: Store) -> StoredModel:
@@ -91,6 +71,7 @@ def compose(spec: ModelSpec, fetched: Fetched, header: Header, store: Store) -> 
         quantization=fetched.quantization,
         pinned=fetched.pinned,
         inherited=[(layer.media_type, str(layer.digest), layer.size) for layer in fetched.inherited],
+        revision=fetched.revision,
     )
     return store.publish(spec.name, layers, describe(header) | {"powerd": msgspec.to_builtins(made)})
 
@@ -139,79 +120,25 @@ def composed_from(stored: StoredModel | None) -> Composed | None:
             quantization=made.quantization,
             pinned=made.pinned,
             inherited=tuple(Layer(kind, Digest.parse(digest), size) for kind, digest, size in made.inherited),
+            revision=made.revision,
         )
     except (msgspec.ValidationError, ValueError):
         return None
     return Composed(fetched, made.recipe, stored.digest)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The runner options somebody chose; None = auto."""
-
-    gpu_layers: int | Literal["all"] | None
-    context: int | None
-    parallel: int | None
-    kv_cache: CellType | None
-    context_source: str
-
-
-def deployment(stored: StoredModel, choice: Choice, node: NodeDefaults) -> Deployment:
-    """The process that would serve `stored` with these options, everything automatic decided."""
-    return _decided(str(stored.weights), stored.weights_digest.hex, stored.header.shape(), choice, node)
-
-
-def foretold(shape: Shape, node: NodeDefaults) -> Deployment:
-    """The process that would serve weights of this shape that are not here, all options automatic."""
-    return _decided("", "", shape, Choice(None, None, None, None, ""), node)
-
-
-def _decided(weights: str, digest: str, shape: Shape, choice: Choice, node: NodeDefaults) -> Deployment:
-    trained = shape.trained_context or DEFAULT_CONTEXT
-    alone = Deployment(
-        weights=weights,
-        weights_digest=digest,
-        context=choice.context or min(node.context or DEFAULT_CONTEXT, trained),
-        parallel=1,
-        shape=shape,
-        context_auto=choice.context is None,
-        kv_cache=choice.kv_cache or node.kv_cache,
-        gpu_layers=_gpu_layers(choice.gpu_layers),
-        threads=1 if shape.weights_bytes < SINGLE_THREAD_BYTES else 0,
-    )
-    parallel = choice.parallel or node.parallel or _auto_parallel(estimate(alone).cells, shape.weights_bytes)
-    return msgspec.structs.replace(alone, parallel=parallel)
-
-
-def _gpu_layers(choice: int | Literal["all"] | None) -> int:
-    if choice is None:
-        return -1
-    return ALL_LAYERS if choice == "all" else choice
-
-
-def _auto_parallel(cells_per_sequence: float, weights: int) -> int:
-    """The largest power of two of sequences whose cells stay below 1 GiB or half the weights, whichever is more."""
-    allowed = max(AUTO_CELLS_BYTES, weights / 2)
-    fit = allowed / max(cells_per_sequence, 1.0)
-    return 1 if fit < 2 else min(MAX_AUTO_PARALLEL, 2 ** int(math.log2(fit)))
-
-
 def declared_offer(spec: ModelSpec, stored: StoredModel, node: NodeDefaults) -> Offer:
     """The offer of a declared model. Its texts are read back from the composition, inherited ones among them."""
-    params, choice = _chosen(
-        stored,
-        Choice(
-            spec.gpu_layers, spec.context, spec.parallel, spec.kv_cache, f"`context:` of {spec.display} in models.yaml"
-        ),
-        node,
-    )
+    params, choice = _chosen(stored, choice_of(spec, f"`context:` of {spec.display} in models.yaml"))
+    decided = fitted(stored, choice, node)
     return Offer(
         name=Name.parse(f"{spec.name.model}:{spec.name.tag}"),
         stored=stored,
-        deployment=deployment(stored, choice, node),
+        deployment=decided.deployment,
+        choices=decided.sentences,
         origin="declared",
         capabilities=_capabilities(stored),
-        context_source=choice.context_source,
+        context_source=choice.context_source or automatic_source(decided.deployment, node),
         system=stored.system,
         template=spec.template or _own_template(stored),
         parameters=params,
@@ -220,22 +147,23 @@ def declared_offer(spec: ModelSpec, stored: StoredModel, node: NodeDefaults) -> 
         priority=spec.priority,
         overflow=spec.overflow,
         require=spec.require,
+        request_options=spec.request_options or ("grow" if choice.context is None else "declared"),
+        scheduling_class=spec.scheduling_class,
     )
 
 
 def installed_offer(stored: StoredModel, defaults: Defaults, node: NodeDefaults) -> Offer:
     """The offer of a model no entry declares: its own layers over the `defaults:` block."""
-    source = "`context:` under `defaults:` in models.yaml"
-    params, choice = _chosen(
-        stored, Choice(defaults.gpu_layers, defaults.context, defaults.parallel, defaults.kv_cache, source), node
-    )
+    params, choice = _chosen(stored, choice_of(defaults, "`context:` under `defaults:` in models.yaml"))
+    decided = fitted(stored, choice, node)
     return Offer(
         name=stored.name,
         stored=stored,
-        deployment=deployment(stored, choice, node),
+        deployment=decided.deployment,
+        choices=decided.sentences,
         origin="lower" if stored.read_only else "installed",
         capabilities=_capabilities(stored),
-        context_source=choice.context_source,
+        context_source=choice.context_source or automatic_source(decided.deployment, node),
         system=stored.system or defaults.system,
         template=_own_template(stored),
         parameters=dict(defaults.parameters) | params,
@@ -244,10 +172,12 @@ def installed_offer(stored: StoredModel, defaults: Defaults, node: NodeDefaults)
         priority=defaults.priority,
         overflow=defaults.overflow,
         require=defaults.require,
+        request_options=defaults.request_options or ("grow" if choice.context is None else "declared"),
+        scheduling_class=defaults.scheduling_class,
     )
 
 
-def _chosen(stored: StoredModel, choice: Choice, node: NodeDefaults) -> tuple[dict[str, Any], Choice]:
+def _chosen(stored: StoredModel, choice: Choice) -> tuple[dict[str, Any], Choice]:
     """The model's own parameters without `num_ctx`, which is the context where nobody else chose one."""
     params: dict[str, Any] = dict(stored.params)
     context = params.pop("num_ctx", None)
@@ -255,20 +185,11 @@ def _chosen(stored: StoredModel, choice: Choice, node: NodeDefaults) -> tuple[di
         return params, choice
     if isinstance(context, int) and not isinstance(context, bool) and 0 < context < 2**31:
         return params, replace(choice, context=context, context_source="`num_ctx` of the model's own parameters")
-    return params, replace(choice, context_source=_automatic_source(stored, node))
+    return params, replace(choice, context_source="")
 
 
 def _own_template(stored: StoredModel) -> Template | None:
     return Template(stored.jinja, "jinja") if stored.jinja else None
-
-
-def _automatic_source(stored: StoredModel, node: NodeDefaults) -> str:
-    trained = stored.header.context_length or DEFAULT_CONTEXT
-    if trained <= (node.context or DEFAULT_CONTEXT):
-        return "the context the model was trained for"
-    if node.context:
-        return "OLLAMA_CONTEXT_LENGTH or `context_length` in powerd.yaml"
-    return f"the default of {DEFAULT_CONTEXT} tokens"
 
 
 def _capabilities(stored: StoredModel) -> tuple[str, ...]:

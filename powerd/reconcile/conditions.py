@@ -10,6 +10,7 @@ from powerd.catalog.spec import ModelSpec
 from powerd.fleet.terms import RunnerView
 from powerd.protocol import Deployment
 from powerd.quantities import show_bytes
+from powerd.reconcile.readback import differences, where
 
 Truth = Literal["True", "False", "Unknown"]
 MODEL_CONDITIONS = ("Resolved", "Fetched", "Verified", "Fits", "Loaded", "Ready", "InSync")
@@ -38,6 +39,14 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a loaded runner's last canary came to: a request for one token through the queue that all requests use."""
+
+    status: Literal["off", "pending", "answered", "failed"] = "off"
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything the conditions of one model are made from."""
 
@@ -49,6 +58,7 @@ class Facts:
     fits: Trouble | None = None
     budget: tuple[int, int] = (0, 0)  # bytes needed, bytes in the ledger
     runner: RunnerView | None = None
+    canary: Verdict = Verdict()  # of that runner
     last_unload: str = ""  # why the last runner ended, if one did
 
 
@@ -112,16 +122,30 @@ def _running(facts: Facts, deployment: Deployment) -> dict[str, _Statement]:
     if runner is None or runner.state not in {"ready", "draining"}:
         return spoken | _not_loaded(facts, runner)
     spoken["Loaded"] = ("True", "Running", f"pid {runner.pid}, {show_bytes(runner.size)}")
-    spoken["Ready"] = ("True", "EngineReady", "the runner said it can serve")
+    spoken["Ready"] = _ready(facts.canary, runner)
     spoken["InSync"] = _in_sync(deployment, runner)
     return spoken
+
+
+def _ready(canary: Verdict, runner: RunnerView) -> _Statement:
+    if runner.state == "draining":
+        left = f"{runner.requests} requests end on it" if runner.requests else "it is being unloaded"
+        return ("False", "Draining", left)
+    match canary.status:
+        case "pending":
+            return ("Unknown", "CanaryPending", canary.message or "it has not answered its first request for one token")
+        case "failed":
+            return ("False", "CanaryFailed", canary.message)
+        case "answered":
+            return ("True", "CanaryAnswered", canary.message)
+    return ("True", "EngineReady", "the runner said it can serve; canaries are switched off")
 
 
 def _not_loaded(facts: Facts, runner: RunnerView | None) -> dict[str, _Statement]:
     if runner is not None and runner.state == "loading":
         loaded: _Statement = ("False", "Loading", f"{runner.progress:.0%}")
     elif facts.last_unload:
-        loaded = ("False", "Unloaded", facts.last_unload)
+        loaded = ("False", "Unloaded", facts.last_unload.removeprefix("unloaded: "))
     elif facts.spec.state == "loaded":
         loaded = ("False", "Waiting", "waiting for its turn to load")
     else:
@@ -138,19 +162,11 @@ def _in_sync(deployment: Deployment, runner: RunnerView) -> _Statement:
     have = runner.readback
     if have is None:
         return ("Unknown", "NoReadBack", "the runner has not reported yet")
-    pairs = {
-        "context": (deployment.context, have.context, have.context >= deployment.context),
-        "parallel": (deployment.parallel, have.sequences, have.sequences >= deployment.parallel),
-        "kv_cache": (deployment.kv_cache, have.kv_cache, have.kv_cache == deployment.kv_cache),
-    }
-    different = [f"{field}: want {want}, have {got}" for field, (want, got, same) in pairs.items() if not same]
+    different = differences(deployment, have)
     if different:
         return ("False", "FieldDiff", "; ".join(different))
-    return (
-        "True",
-        "ReadBackMatches",
-        f"context {have.context}, {have.sequences} sequences, {have.kv_cache} cells, {have.device}",
-    )
+    sizes = f"context {have.context}, {have.sequences} sequences, {have.kv_cache} cells"
+    return ("True", "ReadBackMatches", f"{sizes}, {where(have)}")
 
 
 def as_declared(spec: ModelSpec, conditions: Mapping[str, Condition]) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from powerd.catalog.spec import ModelSpec
+from powerd.fleet.budget import Estimate, estimate
 from powerd.fleet.fleet import Fleet
+from powerd.protocol import Deployment
 from powerd.reconcile.acquire import Reach
-from powerd.reconcile.compose import NodeDefaults
 from powerd.reconcile.conditions import Condition, Trouble
+from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.library import Library
+from powerd.reconcile.lock import Locked
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.step import Fetched
 from powerd.store.store import Store
@@ -26,6 +30,8 @@ class Tools:
     library: Library
     node: NodeDefaults
     reach: Reach
+    needs: Callable[[Deployment], Estimate] = estimate  # what a deployment will hold
+    probe: Callable[[Deployment], Awaitable[object]] | None = None  # learns, without a load, what `needs` estimates
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Event:
     model: str
     reason: str
     message: str
+    number: int = 0  # ascending since the daemon's start, without gaps
 
 
 @dataclass(slots=True)
@@ -47,6 +54,15 @@ class Progress:
     total: int  # 0 = not known
     started: float
     stage: Literal["fetching", "quantizing"] = "fetching"
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What a model is held to by its generation and by models.lock.yaml."""
+
+    recorded: Fetched | None = None  # what the accepted generation says it resolved to
+    rolled_back: bool = False  # that stands, whatever the source looks like by now
+    locked: Locked | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +77,10 @@ class Entry:
     task: asyncio.Task[None] | None = None
     fetch: asyncio.Task[Fetched] | None = None
     fetched: Fetched | None = None
+    pins: Pins = Pins()
+    moved: str = ""  # what its source was last said to have instead, as a sentence
+    lost: str = ""  # what the disk was last said not to have as it should, as a sentence
+    tainted: bool = False  # its runner may have read bytes that were changed on disk
     progress: Progress | None = None
     offer: Offer | None = None
     offered_spec: ModelSpec | None = None

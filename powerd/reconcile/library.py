@@ -17,7 +17,8 @@ from powerd.errors import BadRequest, Busy, Conflict, NotFound
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason
 from powerd.names import Name
-from powerd.reconcile.compose import NodeDefaults, installed_offer
+from powerd.reconcile.compose import installed_offer
+from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.pulls import Pulls, narrated
 from powerd.sources.hub_reference import is_hub

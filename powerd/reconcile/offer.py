@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from powerd.catalog.spec import Overflow, Require, Template
+from powerd.catalog.spec import Overflow, RequestOptions, Require, SchedulingClass, Template
 from powerd.names import Name
 from powerd.protocol import Deployment
 from powerd.store.manifest import StoredModel
@@ -31,6 +31,9 @@ class Offer:
     priority: int = 0
     overflow: Overflow = "dialect"
     require: Require = field(default_factory=Require)
+    choices: tuple[str, ...] = ()  # what was decided where nobody said, and why
+    request_options: RequestOptions = "declared"  # what a request's runner options may change
+    scheduling_class: SchedulingClass = "interactive"
     target: Name | None = None  # alias: the declared name it stands for
 
     @property

@@ -11,30 +11,43 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
 
 from powerd import metrics
+from powerd.catalog.changes import changes
 from powerd.catalog.spec import ModelSpec
-from powerd.errors import NotFound, PowerError, SourceFailed
-from powerd.fleet.terms import FleetEvent, RunnerView, Wish
+from powerd.documents import read
+from powerd.errors import PowerError
+from powerd.fleet.terms import FleetEvent, Reason
 from powerd.reconcile import act
 from powerd.reconcile.bulletin import Bulletin
-from powerd.reconcile.conditions import Condition, Facts, Trouble, Truth, as_declared, judge
+from powerd.reconcile.conditions import Trouble
+from powerd.reconcile.drift import lost
 from powerd.reconcile.entry import Entry, Tools
 from powerd.reconcile.generation import Generations
 from powerd.reconcile.history import History
-from powerd.reconcile.step import Settled, step
-from powerd.reconcile.watch import Watch, read
+from powerd.reconcile.judging import Judging, runs
+from powerd.reconcile.keeping import Keeping, strays
+from powerd.reconcile.lock import lock_path
+from powerd.reconcile.modelfiles import modelfiles_of
+from powerd.reconcile.pin import Refused
+from powerd.reconcile.readback import unmet
+from powerd.reconcile.records import resolved
+from powerd.reconcile.step import Composed, Fetch, Have, MakeOffer, Settled, Step, step
+from powerd.reconcile.updates import Updates
+from powerd.reconcile.waiting import Waiting
+from powerd.reconcile.watch import Watch
+from powerd.reconcile.wishes import wishes
 
 log = structlog.get_logger(__name__)
 
 WITHDRAW_SECONDS = 2.0
 INTERVAL_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 300.0)
-COLLECT_SECONDS = 600.0
+#: How long a model whose `require:` was not met after a load is left alone.
+REQUIRE_SECONDS = 60.0
 #: How long tasks that were cancelled may take to end.
 STOP_SECONDS = 2.0
 
@@ -43,36 +56,57 @@ class Reconciler:
     """Owns the entries and their conditions. The daemon starts and stops it; control and api read it."""
 
     def __init__(
-        self, tools: Tools, path: Path, history: History, *, allow_empty: bool, max_delete_fraction: float
+        self,
+        tools: Tools,
+        path: Path,
+        history: History,
+        *,
+        allow_empty: bool,
+        max_delete_fraction: float,
+        locked: bool = False,
     ) -> None:
         self.entries: dict[str, Entry] = {}
         self.bulletin = Bulletin()
+        self._keeping = Keeping(tools, history, self.bulletin, max_delete_fraction)
         self.generations = Generations(
-            path, history, allow_empty=allow_empty, accepted=self._accepted, judged=self._config_judged
+            path,
+            history,
+            allow_empty=allow_empty,
+            locked=locked,
+            accepted=self._accepted,
+            judged=self._config_judged,
+            kept=self._keeping.pin,
         )
-        self._tools = tools
+        self.updates = Updates(self.entries, self.generations, tools)
+        self.updates.moved = lambda name, message: self.bulletin.record("config", name, "Moved", message)
+        self.tools = tools
         self._directory = path.parent
-        self._max_delete_fraction = max_delete_fraction
         self._tasks: list[asyncio.Task[None]] = []
-        tools.library.follow = self.follow
+        self.judging = Judging(self.entries, self.bulletin, tools, lambda: self.generations.number)
+        self.waiting = Waiting(self.entries, self.bulletin, self.judging.refresh, path)
+        tools.library.follow = self.waiting.follow
 
     # ------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Read the file, fall back to the last good generation if need be, and begin to converge."""
-        await self._tools.library.refresh()
+        await self.tools.library.refresh()
         first = await asyncio.to_thread(read, self.generations.path)
         await self.generations.begin(first)
-        self._judge_node()
+        await self._keeping.pin()
+        for spec in await asyncio.to_thread(strays, self.tools.store, self.generations):
+            entry = self.entries[spec.display] = Entry(spec.display, None, spec, self.generations.number)
+            entry.task = asyncio.create_task(self._converge(entry), name=f"converge {spec.display}")
+        self.judging.node()
 
         async def watch() -> None:
-            async for reading in Watch(self.generations.path).changes(first):
+            async for reading in Watch(self.generations.path, also=self._referred).changes(first):
                 await self.generations.take(reading)
 
         self._tasks = [
             asyncio.create_task(watch(), name="watch"),
-            asyncio.create_task(self._tools.library.keep_fresh(), name="library"),
-            asyncio.create_task(self._collect(), name="collect"),
+            asyncio.create_task(self.tools.library.keep_fresh(), name="library"),
+            asyncio.create_task(self._keeping.collect_for_ever(), name="collect"),
         ]
 
     async def stop(self) -> None:
@@ -83,31 +117,27 @@ class Reconciler:
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
 
-    async def apply(self) -> list[str]:
-        """Read models.yaml now and take it over; the problems that forbid it, empty when all is well."""
-        return await self.generations.take(await asyncio.to_thread(read, self.generations.path))
+    def _referred(self) -> tuple[Path, ...]:
+        """The files beside the declarations whose contents count as well."""
+        catalog = self.generations.catalog
+        return (*catalog.files, *modelfiles_of(catalog, self._directory), lock_path(self.generations.path))
 
-    async def _collect(self) -> None:
-        """Give disk space back, long after the last need for it and never much at once."""
-        while True:
-            await asyncio.sleep(COLLECT_SECONDS)
-            try:
-                gone = await act.collect(self._tools, self._max_delete_fraction)
-            except PowerError as error:
-                self.bulletin.record("store", "", "NotCollected", error.message)
-            else:
-                if gone:
-                    self.bulletin.record("store", "", "Collected", f"deleted {len(gone)} blobs nothing needs any more")
+    async def apply(self, *, locked: bool = False) -> list[str]:
+        """Read models.yaml now and take it over; the problems that forbid it, empty when all is well."""
+        return await self.generations.take(await asyncio.to_thread(read, self.generations.path), locked=locked)
 
     # ------------------------------------------------------------ a new generation
 
     def _accepted(self, changed: bool) -> None:
         catalog = self.generations.catalog
         metrics.GENERATION.set(self.generations.number)
-        self._tools.library.declare(catalog)
+        self.tools.library.declare(catalog)
         if changed:
             self.bulletin.record(
-                "config", "", "Accepted", f"generation {self.generations.number}, declares {len(catalog.models)}"
+                "config",
+                "",
+                "Accepted",
+                f"generation {self.generations.number} ({self.generations.reason}), declares {len(catalog.models)}",
             )
         for name, spec in catalog.models.items():
             self._want(name, spec)
@@ -117,7 +147,7 @@ class Reconciler:
     def _config_judged(self, valid: bool, reason: str, message: str) -> None:
         metrics.CONFIG_VALID.set(int(valid))
         before = self.bulletin.node()["ConfigValid"]
-        self._set_node("ConfigValid", "True" if valid else "False", reason, message)
+        self.judging.state("ConfigValid", "True" if valid else "False", reason, message)
         if not valid and before.message != message:
             self.bulletin.record("config", "", reason, message)
 
@@ -126,10 +156,16 @@ class Reconciler:
         if entry is None:
             entry = self.entries[name] = Entry(name, spec, spec, self.generations.number)
             entry.task = asyncio.create_task(self._converge(entry), name=f"converge {name}")
-        if entry.fetch is not None and (entry.last.source, entry.last.digest) != (spec.source, spec.digest):
-            entry.fetch.cancel()
-        if entry.want != spec:
+        pins = self.generations.pins(name, spec)
+        meant = (spec.source, spec.digest, spec.quantization, pins)
+        if (entry.last.source, entry.last.digest, entry.last.quantization, entry.pins) != meant:
+            entry.fetched = None
+            if entry.fetch is not None:
+                entry.fetch.cancel()
+            entry.moved = ""
+        if entry.want != spec or entry.pins != pins:
             entry.failures, entry.next_try, entry.trouble = 0, 0.0, None
+        entry.pins = pins
         entry.want = entry.last = spec
         entry.generation, entry.withdraw_at, entry.settled = self.generations.number, None, False
         entry.wake.set()
@@ -147,7 +183,7 @@ class Reconciler:
         while True:
             entry.wake.clear()
             again = await self._visit(entry)
-            self._judge(entry)
+            self.judging.model(entry)
             if entry.want is None and entry.settled:
                 self._forget(entry)
                 return
@@ -165,7 +201,7 @@ class Reconciler:
         """Take one step; a failure becomes the entry's trouble and a back-off. Whether to go on at once."""
         now = time.monotonic()
         if entry.withdraw_at is not None and now >= entry.withdraw_at:
-            entry.want, entry.withdraw_at, entry.next_try = None, None, 0.0
+            entry.want, entry.withdraw_at, entry.next_try, entry.settled = None, None, 0.0, False
         if now < entry.next_try:
             return False
         try:
@@ -175,7 +211,7 @@ class Reconciler:
             if task is not None and task.cancelling():
                 raise
             return True  # only the fetch was cancelled: the source changed under it
-        except (PowerError, act.Refused) as error:
+        except (PowerError, Refused) as error:
             self._fail(entry, act.trouble_of(error))
         except Exception as error:
             log.exception("reconcile step failed", model=entry.name)
@@ -185,19 +221,59 @@ class Reconciler:
     async def _advance(self, entry: Entry) -> bool:
         want = entry.want
         if want is not None and want.state != "absent":
-            act.refuse_not_yet(want, [device for device, _, _ in self._tools.fleet.memory()])
-        have = await act.have(self._tools, entry, self._directory)
-        if entry.want is not want:
+            act.refuse_not_yet(want, [device for device, _, _ in self.tools.fleet.memory()])
+        pins = entry.pins
+        have = await act.have(self.tools.store, entry, self._directory)
+        if entry.want is not want or entry.pins is not pins:
             return True  # a new generation came while we looked
         following = step(want, have)
+        await self._take_note(entry, have, following)
         if isinstance(following, Settled):
             entry.settled, entry.trouble, entry.failures, entry.next_try = True, None, 0, 0.0
             return False
         entry.settled = False
-        await act.take(self._tools, entry, want or entry.last, following, self._directory)
+        served = entry.offered_spec
+        await act.take(self.tools, entry, want or entry.last, following, self._directory)
+        self._tell(entry, following, served)
         entry.trouble = None
         self.wish()
-        return True
+        return self._require(entry)
+
+    def _tell(self, entry: Entry, done: Step, served: ModelSpec | None) -> None:
+        """After a step: an event of what was fetched, and of what an offer changed."""
+        if isinstance(done, Fetch) and entry.fetched is not None:
+            self.bulletin.record("fetch", entry.name, "Fetched", f"weights {entry.fetched.weights.short}")
+        elif isinstance(done, MakeOffer) and served is not None and served != entry.offered_spec:
+            changed = changes(served, entry.offered_spec or served)
+            told = ", ".join(f"{field} ({change})" for field, change in changed.items())
+            self.bulletin.record("config", entry.name, "Changed", told or "what it asks of this version")
+
+    async def _take_note(self, entry: Entry, have: Have, following: Step) -> None:
+        """Before a step: tell of what was lost on disk, and write down what the model resolved to."""
+        if have.lost and entry.offer is not None and entry.want is not None:
+            reason, told = lost(have.lost)
+            if told != entry.lost:
+                self.bulletin.record("drift", entry.name, reason, told)
+            entry.lost = told
+            entry.tainted = entry.tainted or any(loss.how == "changed" for loss in have.lost)
+        elif entry.lost and isinstance(following, MakeOffer | Settled):
+            self.bulletin.record("mended", entry.name, "Restored", f"put right: {entry.lost}")
+            entry.lost = ""
+        if have.composed is None or entry.want is None or not isinstance(following, MakeOffer | Settled):
+            return
+        if entry.want.state != "absent" and entry.withdraw_at is None:
+            await self._write_down(entry, have.composed)
+        if entry.tainted and entry.offer is not None:
+            entry.tainted = False  # what runs may have read the bytes that were changed
+            await self.tools.fleet.unload(entry.offer.deployment.key, Reason.CONFIG)
+
+    async def _write_down(self, entry: Entry, composed: Composed) -> None:
+        try:
+            await self.generations.resolve(entry.name, resolved(composed.fetched, composed.manifest))
+        except PowerError as error:
+            self.bulletin.record("error", entry.name, "NotRecorded", error.message)
+        else:
+            entry.pins = self.generations.pins(entry.name, entry.want or entry.last)
 
     def _fail(self, entry: Entry, trouble: Trouble) -> None:
         if entry.trouble != trouble:
@@ -208,7 +284,7 @@ class Reconciler:
         entry.next_try = time.monotonic() + pause * random.uniform(0.8, 1.2)
         if entry.want is not None and (entry.offer is None or trouble.reason in {"NotYet", "RequireUnmet"}):
             entry.offer = entry.offered_spec = None
-            self._tools.library.set_offer(
+            self.tools.library.set_offer(
                 entry.want, None, f"model '{entry.name}' is declared but cannot be served: {trouble.message}"
             )
             self.wish()
@@ -223,153 +299,41 @@ class Reconciler:
 
     def wish(self) -> None:
         """Tell the fleet what should be in memory, whole."""
-        by_key: dict[str, list[Entry]] = {}
-        for entry in self.entries.values():
-            if entry.offer is not None:
-                by_key.setdefault(entry.offer.deployment.key, []).append(entry)
-        self._tools.fleet.wish({key: _wish(entries) for key, entries in by_key.items()})
+        self.tools.fleet.wish(
+            wishes(
+                (entry.name, entry.offered_spec, entry.offer.deployment, entry.fits is None)
+                for entry in sorted(self.entries.values(), key=lambda entry: entry.withdraw_at is not None)
+                if entry.offer is not None and entry.offered_spec is not None
+            )
+        )
 
     def fleet_event(self, event: FleetEvent) -> None:
         """Take note of what the fleet did."""
-        entries = [entry for entry in self.entries.values() if _runs(entry, event.key)]
+        entries = [entry for entry in self.entries.values() if runs(entry, event.key)]
         for entry in entries:
             if event.kind == "unload":
                 entry.last_unload = event.message or event.reason
             elif event.kind == "ready":
                 entry.last_unload = ""
+                asyncio.get_running_loop().call_soon(self._require, entry)
         self.bulletin.note(event.kind, event.model, event.reason, event.message)
         for entry in entries:
-            self._judge(entry)
+            self.judging.model(entry)
 
-    def runner(self, entry: Entry) -> RunnerView | None:
-        """The runner that serves this entry, the one for new requests first."""
-        views = [view for view in self._tools.fleet.views() if _runs(entry, view.key)]
-        views.sort(key=lambda view: view.state not in {"ready", "loading"})
-        return views[0] if views else None
+    def _require(self, entry: Entry) -> bool:
+        """Serve nothing that was loaded otherwise than `require:` asks; try again when the machine may have changed.
 
-    # ------------------------------------------------------------ conditions
-
-    def refresh_conditions(self) -> None:
-        """Judge everything again, for a reader who wants the present."""
-        for entry in self.entries.values():
-            self._judge(entry)
-        self._judge_node()
-
-    def _judge(self, entry: Entry) -> None:
-        offer = entry.offer
-        facts = Facts(
-            spec=entry.last,
-            trouble=entry.trouble,
-            fetching=_under_way(entry),
-            weights=offer.stored.weights_digest.short if offer else "",
-            deployment=offer.deployment if offer else None,
-            fits=entry.fits,
-            budget=(act.needs(offer.deployment), act.budget(self._tools)) if offer else (0, 0),
-            runner=self.runner(entry),
-            last_unload=entry.last_unload,
-        )
-        entry.conditions = judge(facts, entry.conditions, entry.generation, time.time())
-        for name, condition in entry.conditions.items():
-            metrics.CONDITION.labels(entry.name, name).set({"True": 1, "False": 0}.get(condition.status, -1))
-        self._judge_node()
-
-    def _judge_node(self) -> None:
-        waiting = [name for name, entry in self.entries.items() if not entry.settled]
-        failing = self.failing()
-        if waiting:
-            self._set_node("Reconciled", "False", "Converging", ", ".join(waiting))
-        elif failing:
-            self._set_node("Reconciled", "False", "NotAsDeclared", ", ".join(failing))
-        else:
-            self._set_node("Reconciled", "True", "AsDeclared", f"{len(self.entries)} models are as declared")
-        problems = self._tools.store.problems
-        healthy: Truth = "False" if problems else "True"
-        self._set_node("StoreHealthy", healthy, "BadEntries" if problems else "Readable", "; ".join(problems[:3]))
-        self._set_node("DevicesHealthy", "True", "Probed", "cpu")
-        self.bulletin.ring()
-
-    def failing(self) -> list[str]:
-        """Names of models that are not as declared."""
-        return [name for name, entry in self.entries.items() if not as_declared(entry.last, entry.conditions)]
-
-    def _set_node(self, name: str, status: Truth, reason: str, message: str) -> None:
-        self.bulletin.set_node(name, status, reason, message, self.generations.number)
-
-    # ------------------------------------------------------------ waiting
-
-    async def wait(self, condition: str, model: str, timeout: float) -> tuple[bool, Condition]:
-        """Wait until `condition` is True of `model` (empty: of the node).
-
-        Raises NotFound for a model or condition that does not exist.
+        Whether all is well.
         """
-        return await self.bulletin.until(lambda: self._look_up(condition, model), timeout)
+        runner = self.judging.runner(entry)
+        have = runner.readback if runner else None
+        short = unmet(entry.offer.require, have) if entry.offer and have else ""
+        if short:
+            self._fail(entry, Trouble("Fits", "RequireUnmet", short))
+            entry.next_try = time.monotonic() + REQUIRE_SECONDS
+        return not short
 
-    def _look_up(self, condition: str, model: str) -> Condition:
-        self.refresh_conditions()
-        if not model:
-            pool = self.bulletin.node()
-        elif model in self.entries:
-            pool = self.entries[model].conditions
-        else:
-            raise NotFound(f'"{model}" is not declared in {self.generations.path}')
-        if condition not in pool:
-            raise NotFound(f'there is no condition "{condition}"; choose from {", ".join(pool)}')
-        return pool[condition]
-
-    async def first_round(self, timeout: float) -> None:
-        """Wait until every model that needs no fetching has been put on offer."""
-
-        def look() -> Condition:
-            busy = any(not entry.settled and entry.progress is None for entry in self.entries.values())
-            return Condition("Offered", "False" if busy else "True")
-
-        await self.bulletin.until(look, timeout)
-
-    async def settle(self, timeout: float) -> bool:
-        """Wait until no entry has a step left to take and no wished-for load is under way."""
-
-        def look() -> Condition:
-            self.refresh_conditions()
-            busy = [name for name, entry in self.entries.items() if not entry.settled or self._loading(entry)]
-            return Condition("Settled", "False" if busy else "True")
-
-        return (await self.bulletin.until(look, timeout))[0]
-
-    def _loading(self, entry: Entry) -> bool:
-        loaded = entry.conditions.get("Loaded")
-        return entry.last.state == "loaded" and loaded is not None and loaded.reason in {"Loading", "Waiting"}
-
-    async def follow(self, name: str) -> AsyncIterator[dict[str, object]]:
-        """Ollama's progress objects of a declared model's fetch until its offer stands.
-
-        Raises SourceFailed with the trouble's message when the model cannot get that far.
-        """
-        while (entry := self.entries.get(name)) is not None and entry.offer is None:
-            if entry.trouble is not None:
-                raise SourceFailed(entry.trouble.message)
-            if entry.progress is not None:
-                total, completed = entry.progress.total, entry.progress.completed
-                yield {"status": f"pulling {name}", "digest": name, "total": total, "completed": completed}
-            await asyncio.sleep(0.1)
-
-
-def _under_way(entry: Entry) -> tuple[str, int, int] | None:
-    progress = entry.progress
-    return (progress.stage, progress.completed, progress.total) if progress else None
-
-
-def _runs(entry: Entry, key: str) -> bool:
-    return entry.offer is not None and entry.offer.deployment.key == key
-
-
-def _wish(entries: list[Entry]) -> Wish:
-    offers = [entry.offer for entry in entries if entry.offer is not None]
-    keep_alives = [offer.keep_alive for offer in offers if offer.keep_alive is not None]
-    return Wish(
-        deployment=offers[0].deployment,
-        names=tuple(entry.name for entry in entries),
-        loaded=any(entry.last.state == "loaded" and entry.fits is None for entry in entries),
-        pinned=any(offer.pinned for offer in offers),
-        keep_alive=max(keep_alives) if keep_alives else None,
-        priority=max(offer.priority for offer in offers),
-    )
+    def ended(self) -> list[str]:
+        """Names of tasks that should go on as long as the daemon does, and have ended."""
+        tasks = [*self._tasks, *(entry.task for entry in self.entries.values() if entry.task is not None)]
+        return [task.get_name() for task in tasks if task.done()]

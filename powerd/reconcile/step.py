@@ -7,7 +7,8 @@ doubled events are harmless, and a daemon killed between two steps goes on where
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import msgspec
 
@@ -27,6 +28,7 @@ class Fetched:
     quantization: str = ""  # what the spec asked for
     pinned: str = ""  # the digest the spec asked for, which the source answered to
     inherited: tuple[Layer, ...] = ()  # template, parameters, licence … that came with the weights
+    revision: str = ""  # the source's own word for what it gave: a manifest's digest, a commit, an ETag
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,15 @@ class Composed:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """Something of the composition that the disk does not have as it should."""
+
+    what: Literal["manifest", "weights", "projector", "adapter", "layer"]
+    how: Literal["missing", "changed"]
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Have:
     """What is there for one name."""
 
@@ -46,6 +57,10 @@ class Have:
     fetched: Fetched | None = None  # by this run, not yet composed
     composed: Composed | None = None
     offered: tuple[ModelSpec, Digest] | None = None  # spec and manifest of the offer in the library
+    recorded: Fetched | None = None  # what the accepted generation resolved to, where all of it is in the store
+    pinned: bool = False  # a rollback: what is recorded stands, whatever the source looks like
+    lock: str = ""  # the digest that models.lock.yaml says the source gives
+    lost: tuple[Loss, ...] = ()  # what was there, and is gone or was changed on disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +108,46 @@ def step(spec: ModelSpec | None, have: Have) -> Step:
 
 
 def _usable(spec: ModelSpec, have: Have) -> Fetched | None:
-    """Weights that are still what the spec means: same source, source unchanged, the pinned digest if there is one."""
-    for fetched in (have.fetched, have.composed.fetched if have.composed else None):
-        if (
-            fetched is not None
-            and fetched.source == spec.source
-            and fetched.identity == have.identity
-            and fetched.quantization == (spec.quantization or "")
-            and (spec.digest is None or str(spec.digest) in {str(fetched.origin), fetched.pinned})
-        ):
+    """Weights that are still what the spec means, the newest first.
+
+    What the generation recorded goes before what the composition was made of, so that a rollback and an update take
+    hold; and a composition that got lost is made again of the same bytes, wherever the source's tag has moved since.
+    """
+    for fetched in (have.fetched, have.recorded, have.composed.fetched if have.composed else None):
+        if fetched is None:
+            continue
+        unchanged = fetched.identity == have.identity or (have.pinned and fetched is have.recorded)
+        if unchanged and answers(spec, fetched, have.lock):
             return fetched
     return None
+
+
+def answers(spec: ModelSpec, fetched: Fetched, lock: str = "") -> bool:
+    """Whether weights are what the spec asks for: its source and quantization, its pin, and the lock's."""
+    return (
+        fetched.source == spec.source
+        and fetched.quantization == (spec.quantization or "")
+        and (spec.digest is None or str(spec.digest) in {str(fetched.origin), fetched.pinned})
+        and (not lock or lock == str(fetched.origin))
+    )
+
+
+def taken(spec: ModelSpec | None, have: Have, following: Step, fetched: Fetched) -> Have:
+    """What will be there once a step was taken; `fetched` is what a Fetch would bring."""
+    match following:
+        case Fetch():
+            return replace(have, fetched=fetched)
+        case Compose(weights):
+            assert spec is not None
+            made = recipe(spec, weights)
+            return replace(have, fetched=None, composed=Composed(weights, made, Digest(made)), lost=())
+        case MakeOffer():
+            assert spec is not None
+            assert have.composed is not None
+            return replace(have, offered=(spec, have.composed.manifest))
+        case Withdraw():
+            return replace(have, composed=None, offered=None, fetched=None)
+    return have
 
 
 def recipe(spec: ModelSpec, fetched: Fetched) -> str:

@@ -12,6 +12,9 @@ every step decodes one token for each running sequence and as much of the waitin
     sampling    the stages of a request's sampler chain (pure)
     text        UTF-8 edges and stop strings (pure)
     enginelog   what llama.cpp's log says about the load (pure)
+    readback    what the engine really has after a load
+    backends    the engine's devices, and which of them a load uses
+    memory      this process's memory: how much, and having it for certain
     llama       the only import of llama_cpp: model, context, sampler chains
     batch       the memory of a batch
     vocabulary  text to tokens and back

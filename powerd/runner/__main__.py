@@ -39,10 +39,11 @@ from powerd.protocol import (
     ToRunner,
 )
 from powerd.runner import llama
-from powerd.runner.batch import BATCH
 from powerd.runner.engine import Engine, Mail
 from powerd.runner.intake import Intake
+from powerd.runner.memory import resident
 from powerd.runner.outbox import Outbox
+from powerd.runner.readback import read_back
 from powerd.runner.scheduler import Scheduler
 from powerd.runner.sequence import Sequence
 
@@ -160,7 +161,7 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
         outbox.send(LoadFailed(f"{type(error).__name__}: {error}"))
         return os.EX_SOFTWARE
     reader.intake = Intake(model.vocabulary, model.chain, have.context, reader.mail.put, outbox.send, time.monotonic_ns)
-    scheduler: Scheduler[Sequence] = Scheduler(have.sequences, BATCH)
+    scheduler: Scheduler[Sequence] = Scheduler(have.sequences, model.batch.limit)
     engine = Engine(model, scheduler, have.cells, reader.mail, outbox, time.monotonic_ns)
     gc.collect()
     gc.freeze()
@@ -200,9 +201,9 @@ class Loading:
         return not self._reader.stopping.is_set()
 
     def _watch(self) -> None:
-        size = _resident()
+        size = resident()
         while not self._ended.wait(_LIFE_SECONDS):
-            size, before = _resident(), size
+            size, before = resident(), size
             if size != before:
                 self._outbox.send(Progress(self._fraction))
 
@@ -221,33 +222,7 @@ def _load(deployment: Deployment, loading: Loading) -> tuple[llama.Model, ReadBa
         model.warm_up()
     finally:
         loading.end()
-    log = bindings.log
-    return model, ReadBack(
-        context=min(deployment.context, model.cells // deployment.parallel),
-        cells=model.cells,
-        sequences=deployment.parallel,
-        layers=model.layers,
-        gpu_layers=log.gpu_layers,
-        kv_cache=deployment.kv_cache,
-        flash_attention=log.flash_attention,
-        threads=threads,
-        vocab=model.vocabulary.size,
-        trained_context=model.trained_context,
-        engine=f"llama.cpp via llama-cpp-python {bindings.version}",
-        device=", ".join(log.devices) or "cpu",
-        rss=_resident(),
-        size=model.size,
-        size_gpu=log.size_gpu,
-    )
-
-
-def _resident() -> int:
-    """Bytes of this process in memory; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGESIZE")
+    return model, read_back(bindings, model, deployment)
 
 
 def usable_cores() -> int:

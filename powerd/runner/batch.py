@@ -6,9 +6,6 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-#: Tokens in a batch, and computed at once.
-BATCH = 512
-
 
 def set_fields(structure: ctypes.Structure, **values: object) -> None:
     """Assign fields of a C structure. Raises AttributeError for a name it does not have, which ctypes would not."""
@@ -20,19 +17,20 @@ def set_fields(structure: ctypes.Structure, **values: object) -> None:
 
 
 class Batch:
-    """The tokens of one decode, in memory allocated once."""
+    """The tokens of one decode, in memory allocated once for `limit` of them."""
 
-    def __init__(self, c: Any) -> None:
-        self._tokens = (c.llama_token * BATCH)()
-        self._positions = (c.llama_pos * BATCH)()
-        self._outputs = (ctypes.c_int8 * BATCH)()
-        self._slots = (c.llama_seq_id * BATCH)()
+    def __init__(self, c: Any, limit: int) -> None:
+        self.limit = limit
+        self._tokens = (c.llama_token * limit)()
+        self._positions = (c.llama_pos * limit)()
+        self._outputs = (ctypes.c_int8 * limit)()
+        self._slots = (c.llama_seq_id * limit)()
         size = ctypes.sizeof(c.llama_seq_id)
         pointer = ctypes.POINTER(c.llama_seq_id)
-        self._slot_pointers = (pointer * BATCH)(
-            *(ctypes.cast(ctypes.addressof(self._slots) + size * row, pointer) for row in range(BATCH))
+        self._slot_pointers = (pointer * limit)(
+            *(ctypes.cast(ctypes.addressof(self._slots) + size * row, pointer) for row in range(limit))
         )
-        self._ones = (ctypes.c_int32 * BATCH)(*([1] * BATCH))
+        self._ones = (ctypes.c_int32 * limit)(*([1] * limit))
         self.struct = c.llama_batch()
         fields = {"token": self._tokens, "pos": self._positions, "logits": self._outputs, "n_seq_id": self._ones}
         types = dict(c.llama_batch._fields_)

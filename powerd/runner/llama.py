@@ -17,9 +17,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from powerd.protocol import Deployment, Sampling
-from powerd.runner.batch import BATCH, Batch, set_fields
+from powerd.protocol import Accelerator, Deployment, Sampling
+from powerd.runner.backends import NoSuchDevice, listed, placed
+from powerd.runner.batch import Batch, set_fields
 from powerd.runner.enginelog import ERROR, WARN, EngineLog
+from powerd.runner.memory import Commitment, lock_limit, may_lock_all
 from powerd.runner.sampling import Stage, remembered, stages
 from powerd.runner.vocabulary import Vocabulary
 
@@ -27,6 +29,7 @@ _MAX_SEQUENCES = 256
 _MAX_CELLS = 2**31 - 1
 _POOLING_KINDS = {"1", "2", "3", "4"}  # mean, cls, last, rank
 _FATAL = -2
+_LOAD_MODES = {"auto": "AUTO", "mmap": "MMAP", "read": "NONE", "mlock": "MMAP_MLOCK"}
 #: How long a compute thread spins at a barrier before it sleeps, in turns of some 20 ns. OpenMP's own 300,000 outlasts
 #: a time slice: with one other busy process on 2 cores a step took 25 times as long, with this twice as long.
 _SPINS = "2000"
@@ -66,6 +69,7 @@ class Bindings:
         self.c: Any = c
         self.version = _version(package)
         self.log = EngineLog()
+        self._commitment = Commitment()
         self._callback = self.c.llama_log_callback(self._on_log)
         _kept_for_life.append(self._callback)
         self.c.llama_log_set(self._callback, None)
@@ -74,8 +78,23 @@ class Bindings:
     def _on_log(self, level: int, text: bytes, _data: object) -> None:
         line = text.decode(errors="replace").rstrip()
         self.log.feed(level, line)
+        self._commitment.switch(self.log.reserving)
         if level in (WARN, ERROR):
             _log.log(logging.WARNING if level == WARN else logging.ERROR, line)
+
+    def committed(self) -> None:
+        """A context was made or was not: nothing more is filled."""
+        self.log.reserving = False
+        self._commitment.switch(False)
+
+    @property
+    def engine(self) -> str:
+        """The engine and its version, for people and as a key."""
+        return f"llama.cpp via llama-cpp-python {self.version}"
+
+    def accelerators(self) -> list[Accelerator]:
+        """What the engine can offload to, in its order."""
+        return [accelerator for _, accelerator in listed(self.c)]
 
 
 #: llama.cpp keeps the pointer to its log callback until the process ends.
@@ -135,14 +154,22 @@ class Model:
     """One model and one context on it."""
 
     def __init__(
-        self, bindings: Bindings, deployment: Deployment, threads: int, on_progress: Callable[[float], bool]
+        self,
+        bindings: Bindings,
+        deployment: Deployment,
+        threads: int,
+        on_progress: Callable[[float], bool],
+        *,
+        dry: bool = False,
     ) -> None:
         """Load the weights and make the context. `on_progress` gets 0..1 and returns whether to go on.
 
-        Raises EngineFailed.
+        `dry`: nothing is read beyond the header and nothing allocated; the log tells what would be. Raises
+        EngineFailed.
         """
         self._bindings, self._c = bindings, bindings.c
         self._context: Any = None
+        self._dry = dry
         self._model = self._load_model(deployment, on_progress)
         try:
             self._refuse_other_kinds()
@@ -152,7 +179,7 @@ class Model:
             raise
         self._memory = self._c.llama_get_memory(self._context)
         self.vocabulary = Vocabulary(bindings.c, self._model, bindings.log.longest_token)
-        self.batch = Batch(bindings.c)
+        self.batch = Batch(bindings.c, int(self._c.llama_n_batch(self._context)))
 
     def _load_model(self, deployment: Deployment, on_progress: Callable[[float], bool]) -> Any:
         path = deployment.weights
@@ -163,11 +190,36 @@ class Model:
             raise EngineFailed(f"{path}: {error.strerror}") from error
         params = self._c.llama_model_default_params()
         callback = self._c.llama_progress_callback(lambda fraction, _data: on_progress(fraction))
-        set_fields(params, n_gpu_layers=deployment.gpu_layers, progress_callback=callback)
+        mode = "read" if self._dry else deployment.load_mode
+        set_fields(
+            params,
+            n_gpu_layers=deployment.gpu_layers,
+            progress_callback=callback,
+            load_mode=getattr(self._c, f"LLAMA_LOAD_MODE_{_LOAD_MODES[mode]}"),
+            no_alloc=self._dry,
+        )
+        try:
+            fields, alive = placed(self._c, deployment.placement)
+        except NoSuchDevice as error:
+            raise EngineFailed(str(error)) from error
+        set_fields(params, **fields)
+        if mode == "mlock":
+            may_lock_all()
         model = self._c.llama_model_load_from_file(path.encode(), params)
+        del alive  # what the parameters point to
         if not model:
             raise self._failed()
+        self._refuse_unlocked(model)
         return model
+
+    def _refuse_unlocked(self, model: Any) -> None:
+        """Raises EngineFailed when the weights should have been locked in memory and are not."""
+        if self._bindings.log.unlocked:
+            self._c.llama_model_free(model)
+            raise EngineFailed(
+                f"load_mode: mlock was refused by the system for {self._bindings.log.unlocked}; "
+                f"raise its limit on locked memory (RLIMIT_MEMLOCK, here {lock_limit()}; LimitMEMLOCK= in systemd)"
+            )
 
     def _refuse_other_kinds(self) -> None:
         """Raises EngineFailed for a model that cannot continue text."""
@@ -196,25 +248,38 @@ class Model:
             )
         kind = getattr(self._c, f"GGML_TYPE_{deployment.kv_cache.upper()}")
         params = self._c.llama_context_default_params()
+        off = deployment.flash_attention == "off"
         set_fields(
             params,
             n_ctx=cells,
-            n_batch=BATCH,
-            n_ubatch=BATCH,
+            n_batch=max(deployment.batch, deployment.parallel),
+            n_ubatch=deployment.batch,
             n_seq_max=deployment.parallel,
             n_outputs_max=deployment.parallel,
             n_threads=threads,
             n_threads_batch=threads,
-            flash_attn_type=self._c.LLAMA_FLASH_ATTN_TYPE_AUTO,
+            flash_attn_type=getattr(self._c, f"LLAMA_FLASH_ATTN_TYPE_{'DISABLED' if off else 'AUTO'}"),
             type_k=kind,
             type_v=kind,
             kv_unified=True,
             swa_full=False,
         )
         context = self._c.llama_init_from_model(self._model, params)
+        self._bindings.committed()
         if not context:
             raise self._failed()
+        self._refuse_without_flash(deployment, context)
         return context
+
+    def _refuse_without_flash(self, deployment: Deployment, context: Any) -> None:
+        """Raises EngineFailed when flash attention was asked for and the engine does without.
+
+        It is always asked for as `auto`: told to use it, llama.cpp does not look whether the device can.
+        """
+        log = self._bindings.log
+        if deployment.flash_attention == "on" and not log.flash_attention:
+            self._c.llama_free(context)
+            raise EngineFailed(f"flash_attention: on cannot be had: {log.without_flash or 'llama.cpp switched it off'}")
 
     def _failed(self) -> EngineFailed:
         log = self._bindings.log
@@ -266,6 +331,21 @@ class Model:
     def cells(self) -> int:
         """The pool's size as llama.cpp made it."""
         return int(self._c.llama_n_ctx(self._context))
+
+    @property
+    def sequences(self) -> int:
+        """Sequences the context has room for."""
+        return int(self._c.llama_n_seq_max(self._context))
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute."""
+        return int(self._c.llama_n_threads(self._context))
+
+    @property
+    def computed_at_once(self) -> int:
+        """Tokens computed at once, at most."""
+        return int(self._c.llama_n_ubatch(self._context))
 
     @property
     def layers(self) -> int:

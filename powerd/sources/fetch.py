@@ -32,21 +32,27 @@ async def fetch(
     expect: Digest | None = None,
     on_progress: OnProgress = lambda _completed, _total: None,
     outbound: Outbound | None = None,
+    on_tag: Callable[[str], None] = lambda _tag: None,
 ) -> Digest:
     """Bring the weights of `source` into the store and return their digest; with `expect`, only those bytes.
 
-    `on_progress` hears (bytes completed, bytes in all or 0) on the event loop. Cancelling stops within a chunk and
+    `on_progress` hears (bytes completed, bytes in all or 0) on the event loop, `on_tag` what a web server says of the
+    file's state (its ETag). Cancelling stops within a chunk and
     leaves nothing behind. Raises SourceFailed, NoSpace, StoreFailed, BadRequest for an unsupported source.
     """
     if not source.supported:
         raise BadRequest(source.why_not, "source")
-    if expect is not None and (present := await asyncio.to_thread(store.blob, expect)) is not None:
-        size = present.stat().st_size
+    if expect is not None and await asyncio.to_thread(store.intact, expect):
+        present = await asyncio.to_thread(store.blob, expect)
+        size = present.stat().st_size if present is not None else 0
         on_progress(size, size)
         return expect
     if source.kind == "url":
         async with contextlib.nullcontext(outbound) if outbound is not None else Outbound() as way_out:
-            return await _download(source, store, expect, on_progress, way_out)
+            link = Link(way_out, source.url)
+            digest = await _download(source, link, store, expect, on_progress, way_out)
+            on_tag(link.tag)
+            return digest
     return await _take(source, store, expect, on_progress)
 
 
@@ -102,12 +108,12 @@ async def _take(source: Source, store: Store, expect: Digest | None, on_progress
 
 
 async def _download(
-    source: Source, store: Store, expect: Digest | None, on_progress: OnProgress, outbound: Outbound
+    source: Source, link: Link, store: Store, expect: Digest | None, on_progress: OnProgress, outbound: Outbound
 ) -> Digest:
     return await download(
         store,
         outbound,
-        Link(outbound, source.url),
+        link,
         digest=expect,
         on_progress=on_progress,
         check=lambda path: _check_file(path, source),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -31,14 +32,20 @@ class Link:
         self._url = url
         self._credentials = {"Authorization": f"Bearer {token}"} if token else {}
         self._trusted = trusted
+        #: What the last good answer said of the file's state: its ETag, else when it was changed last; empty: neither.
+        self.tag = ""
 
     @property
     def shown(self) -> str:
         """The URL without its query."""
         return show_url(self._url)
 
-    def open(self, headers: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
+    @contextlib.asynccontextmanager
+    async def open(self, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
         """The answer to a GET, redirects followed."""
-        return self._outbound.follow(
+        async with self._outbound.follow(
             "GET", self._url, headers=headers, credentials=self._credentials, trusted=self._trusted
-        )
+        ) as response:
+            if response.is_success:
+                self.tag = response.headers.get("etag") or response.headers.get("last-modified") or ""
+            yield response

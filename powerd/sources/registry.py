@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
@@ -83,12 +84,14 @@ async def fetch_weights(
     expect: Digest | None = None,
     *,
     insecure: bool = False,
+    revision: str = "",
 ) -> Pulled:
     """Bring a model's blobs into the store without publishing a name, for a declared model to be composed of.
 
-    `on_progress` hears bytes of all layers together. `expect`: the weights' digest must be this one. Raises as pull().
+    `on_progress` hears bytes of all layers together. `expect`: the weights' digest must be this one. `revision`: the
+    manifest of this digest is asked for, and the tag's only where the registry does not keep it. Raises as pull().
     """
-    found, places = await _find(name, outbound, insecure=insecure, trusted=True)
+    found, places = await _find(name, outbound, insecure=insecure, trusted=True, revision=revision)
     if expect is not None and expect not in {found.weights, found.digest}:
         raise SourceFailed(f'{name}: digest mismatch, expected "{expect}", the registry offers "{found.weights}"')
     layers = _every(found)
@@ -118,9 +121,14 @@ async def look(name: Name, outbound: Outbound, *, insecure: bool = False, truste
 # ---------------------------------------------------------------- the manifest
 
 
-async def _find(name: Name, outbound: Outbound, *, insecure: bool, trusted: bool) -> tuple[Pulled, list[Repository]]:
+async def _find(
+    name: Name, outbound: Outbound, *, insecure: bool, trusted: bool, revision: str = ""
+) -> tuple[Pulled, list[Repository]]:
     """The manifest of `name`, and where it and what it names are."""
     places = repositories(outbound, name, insecure=insecure, trusted=trusted)
+    if revision:
+        with contextlib.suppress(SourceFailed):
+            return read_manifest(await places[0].manifest(revision), name), places
     while True:
         try:
             data = await places[0].manifest(name.tag)

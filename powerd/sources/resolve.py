@@ -90,8 +90,9 @@ async def resolve_name(
     declared: bool = False,
     insecure: bool = False,
     trusted: bool = True,
+    revision: str = "",
 ) -> Resolution:
-    """Look for a name where it may be; only manifests and listings are read.
+    """Look for a name where it may be; only manifests and listings are read. `revision`: a commit of the hub.
 
     Raises BadRequest, Forbidden, and SourceFailed beginning with what the first place said.
     """
@@ -100,7 +101,7 @@ async def resolve_name(
         if route.name is not None:
             return await look(route.name, outbound, insecure=insecure, trusted=trusted)
         assert route.reference is not None
-        return await huggingface.resolve(route.reference, outbound, hub, quantization=quantization)
+        return await huggingface.resolve(route.reference, outbound, hub, quantization=quantization, revision=revision)
 
     return await first(text, routes(text, declared=declared), ask)
 

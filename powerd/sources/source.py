@@ -14,11 +14,7 @@ from powerd.names import Name
 Kind = Literal["builtin", "file", "url", "registry", "huggingface", "modelfile"]
 
 _HUB_HOSTS = {"hf.co", "huggingface.co", "www.huggingface.co"}
-_INSTEAD = "use a model's name, hf.co/ORG/REPO, a file path, an https:// URL or builtin:demo"
-_WHY_NOT: dict[Kind, str] = {
-    "modelfile": "building from a Modelfile is not available yet in models.yaml; name its FROM as the source and write "
-    "its other lines as fields, or run powerctl create",
-}
+_INSTEAD = "use a model's name, hf.co/ORG/REPO, a file path, a Modelfile, an https:// URL or builtin:demo"
 _MAX_TEXT = 8192
 _FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/[^/?#][^?#]*)", re.IGNORECASE)
 
@@ -43,7 +39,7 @@ class Source:
         """What to do instead, when it is not supported."""
         if self.kind == "registry" and self.text.lower().endswith(".gguf"):
             return "this reads as a model's name in a registry; to name a file begin with / or ./"
-        return _WHY_NOT.get(self.kind, "")
+        return ""
 
 
 def parse(text: str, directory: Path) -> Source:

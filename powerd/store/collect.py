@@ -73,6 +73,11 @@ class Leases:
             self._pinned = frozenset(digests)
             self._needed_again(self._pinned)
 
+    @property
+    def pinned(self) -> frozenset[Digest]:
+        """What is pinned at this moment."""
+        return self._pinned
+
     def hold(self, digest: Digest) -> None:
         """Keep a blob for LEASE seconds from now, or until a manifest names it."""
         with self.deciding:

@@ -43,6 +43,23 @@ POINTS = (
     "quarantine.before_move",
     "quarantine.after_move",
 )
+#: The reconciler's, at the boundaries of its steps.
+RECONCILE_POINTS = (
+    "history.before_resolved",
+    "history.after_resolved",
+    "history.before_record",
+    "history.after_record",
+    "history.after_forgetting",
+    "step.before_fetch",
+    "step.after_fetch",
+    "step.before_compose",
+    "step.after_compose",
+    "step.before_offer",
+    "step.after_offer",
+    "step.before_withdraw",
+    "step.before_manifest_goes",
+    "step.after_withdraw",
+)
 ACTIONS = ("kill", "EIO", "ENOSPC")
 
 
@@ -61,7 +78,7 @@ def arm(text: str) -> None:
     for part in filter(None, text.split(",")):
         point, _, rest = part.partition("=")
         action, _, number = rest.partition("@")
-        if point not in POINTS or action not in ACTIONS or not (number or "1").isdecimal():
+        if point not in (*POINTS, *RECONCILE_POINTS) or action not in ACTIONS or not (number or "1").isdecimal():
             raise ValueError(f"POWER_FAILPOINTS: {part!r} is not POINT=ACTION[@N]")
         _armed[point] = _Armed(action, int(number or "1"))
 

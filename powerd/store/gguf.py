@@ -129,11 +129,16 @@ class Header:
         default_length = self.embedding_length // widest if widest else 0
         width = self._integer("attention.key_length", default_length)
         width += self._integer("attention.value_length", default_length)
-        kv_heads = self._per_layer("attention.head_count_kv")
-        if kv_heads is None:
-            kv_heads = () if is_recurrent(self.metadata, self.architecture) else heads
+        return width * sum(self._cached_heads())
+
+    def _cached_heads(self) -> list[int]:
+        """Heads of keys and values in each layer that has attention."""
+        heads = self._per_layer("attention.head_count_kv")
+        if heads is None:
+            recurrent = is_recurrent(self.metadata, self.architecture)
+            heads = () if recurrent else self._per_layer("attention.head_count") or ()
         interval = self._integer("full_attention_interval", 1) or 1
-        return width * sum(count for layer, count in enumerate(kv_heads, 1) if layer % interval == 0)
+        return [count for layer, count in enumerate(heads, 1) if layer % interval == 0 and count]
 
     @property
     def pooling_type(self) -> int | None:
@@ -177,7 +182,27 @@ class Header:
             kv_width=self.kv_width,
             vocab=self.vocab,
             trained_context=self.context_length,
+            heads=max(self._per_layer("attention.head_count") or (), default=0),
+            feed_forward=self._feed_forward(),
+            input_bytes=self._size_of("token_embd.weight"),
+            output_bytes=self._size_of("output.weight"),
+            state_bytes=self._state_bytes(),
         )
+
+    def _state_bytes(self) -> int:
+        """What a sequence keeps beside its cells: in float32, the convolution and the state of recurrent layers."""
+        inner, state = self._integer("ssm.inner_size"), self._integer("ssm.state_size")
+        wide = inner + 2 * self._integer("ssm.group_count") * state
+        per_layer = 4 * (max(self._integer("ssm.conv_kernel") - 1, 0) * wide + state * inner)
+        return per_layer * (self.layers - len(self._cached_heads()))
+
+    def _feed_forward(self) -> int:
+        """The inner width of a layer: of the dense one, or of the experts that a token uses together."""
+        experts = self._integer("expert_feed_forward_length") * self._integer("expert_used_count")
+        return max(*(self._per_layer("feed_forward_length") or ()), experts, 0)
+
+    def _size_of(self, name: str) -> int:
+        return next((tensor.size for tensor in self.tensors if tensor.name == name), 0)
 
     def check_model(self) -> None:
         """Raise GgufError, saying why, unless this can be loaded as a model by itself."""

@@ -65,6 +65,11 @@ class Store:
                 self._lock.release()
                 raise
 
+    def peek(self) -> None:
+        """Read only, beside a process that may hold the directory: no lock is taken and not a mark is written."""
+        self._blobs.verified.keeps = False
+        self.lower.open()
+
     def close(self) -> None:
         """Abort what is being written and let go of the directory."""
         self._blobs.close()

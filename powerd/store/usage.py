@@ -28,13 +28,17 @@ class ModelUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """All bytes of our blobs are those of one model alone, of several (`shared`) or of none (`unreferenced`)."""
+    """All bytes of our blobs are those of one model alone, of several (`shared`) or of none.
+
+    Those of none are `kept` for an earlier generation, or `unreferenced`.
+    """
 
     root: str
     models: tuple[ModelUsage, ...]
     blobs: int
     bytes: int
     shared: int
+    kept: int
     unreferenced: int
     leftovers: int  # of interrupted ingests, and unfinished downloads
     corrupt: int  # put aside by fsck --repair
@@ -47,6 +51,7 @@ def measure(shelf: Shelf, blobs: Blobs, lower: Sequence[Shelf]) -> Usage:
     """Add everything up. Models whose manifest cannot be read are left out. Raises OSError."""
     sizes = dict(shelf.digests())
     models = [(each, name, digests) for each in (shelf, *lower) for name, digests in _manifests(each)]
+    pinned = blobs.leases.pinned
     users = Counter(digest for each, _, digests in models if each is shelf for digest in digests)
     return Usage(
         root=str(shelf.root),
@@ -63,7 +68,8 @@ def measure(shelf: Shelf, blobs: Blobs, lower: Sequence[Shelf]) -> Usage:
         blobs=len(sizes),
         bytes=sum(sizes.values()),
         shared=sum(size for digest, size in sizes.items() if users[digest] > 1),
-        unreferenced=sum(size for digest, size in sizes.items() if not users[digest]),
+        kept=sum(size for digest, size in sizes.items() if not users[digest] and digest in pinned),
+        unreferenced=sum(size for digest, size in sizes.items() if not users[digest] and digest not in pinned),
         leftovers=sum(size for _, size in blobs.leftovers()),
         corrupt=sum(path.stat().st_size for path in blobs.corrupt.iterdir()) if blobs.corrupt.is_dir() else 0,
         free=blobs.free(),

@@ -28,13 +28,14 @@ class Verified:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.keeps = True  # whether marks go to disk
         self._known: dict[Digest, str] = {}
         self._hashing: dict[Digest, threading.Lock] = {}
 
     def mark(self, digest: Digest, status: os.stat_result) -> None:
         """Remember that the file of this status was hashed and has `digest`. A mark that cannot be kept is left out."""
         looks = self._known[digest] = _looks(status)
-        if status.st_size < SMALL:
+        if status.st_size < SMALL or not self.keeps:
             return
         with contextlib.suppress(OSError):
             reach("verified.before_mark")
@@ -63,7 +64,8 @@ class Verified:
         self._known.pop(digest, None)
         self._hashing.pop(digest, None)
         with contextlib.suppress(OSError):
-            (self.directory / digest.hex).unlink(missing_ok=True)
+            if self.keeps:
+                (self.directory / digest.hex).unlink(missing_ok=True)
 
     def marked(self) -> set[Digest]:
         """The blobs that have a mark on disk."""

@@ -27,7 +27,8 @@ from powerd.fleet.renderers import Renderers
 from powerd.fleet.terms import FleetConfig, Wish
 from powerd.names import Name
 from powerd.reconcile.acquire import Reach
-from powerd.reconcile.compose import NodeDefaults, compose, declared_offer
+from powerd.reconcile.compose import compose, declared_offer
+from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.library import Library
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.pulls import Pulls
@@ -91,9 +92,13 @@ class Rig:
             started=time.monotonic(),
             stopping=lambda: self.stopping,
             not_ready=lambda: self.reasons,
+            fresh=self._look,
         )
         self.tcp = self.app()
         self.socket = build_app(self.context, None, SOCKET_ROUTES)
+
+    async def _look(self) -> None:
+        """Nothing is known here that could be out of date."""
 
     async def _stop(self) -> None:
         await self.fleet.stop(0)

@@ -119,6 +119,92 @@ def test_h12_num_ctx_above_a_declared_context_is_served_at_that_and_said(rig: Ri
     assert "x-powerd-context" not in generate(rig, model="small", options={"num_ctx": 128}).headers
 
 
+def test_two_clients_that_alternate_num_ctx_cost_one_load(rig: Rig, declare: Any) -> None:
+    declare("steady", context=257)
+
+    async def pids() -> list[int]:
+        return [view.pid for view in rig.fleet.views() if view.model == "steady"]
+
+    seen = []
+    for num_ctx in [128, 512] * 10:
+        generate(rig, model="steady", options={"num_ctx": num_ctx, "num_predict": 1})
+        seen += rig.run(pids())
+    assert len(seen) == 20
+    assert len(set(seen)) == 1
+
+
+def test_a_request_that_is_rendered_while_its_model_is_declared_anew_starts_the_new_process_only(
+    rig: Rig, declare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare("edited", context=260)
+    render = rig.renderers.render
+
+    async def edited_meanwhile(*given: Any, **named: Any) -> str:
+        text = await render(*given, **named)
+        if rig.library.find("edited").deployment.context == 260:
+            await rig._declare("edited", {"context": 261})
+        return text
+
+    monkeypatch.setattr(rig.renderers, "render", edited_meanwhile)
+    body = {"model": "edited", "messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 1}}
+    assert rig.post("/api/chat", {**body, "stream": False}).status_code == 200
+
+    async def loaded() -> list[int]:
+        return [view.context for view in rig.fleet.views() if view.model == "edited"]
+
+    assert rig.run(loaded()) == [261]
+
+
+def test_a_declared_context_grows_where_the_owner_says_so(rig: Rig, declare: Any) -> None:
+    declare("grows", context=258, request_options="grow")
+    answer = generate(rig, model="grows", options={"num_ctx": 512, "num_predict": 1})
+    assert "x-powerd-context" not in answer.headers
+
+
+def test_an_automatic_context_stays_where_the_owner_says_so(rig: Rig, declare: Any) -> None:
+    offer = declare("stays-put", parallel=3, request_options="declared")
+    num_ctx = offer.deployment.context + 1
+    answer = generate(rig, model="stays-put", options={"num_ctx": num_ctx, "num_predict": 1})
+    assert answer.headers["x-powerd-context"] == f"{num_ctx - 1} (declared; {num_ctx} was asked)"
+
+
+def test_runner_options_are_refused_with_both_numbers_where_the_owner_says_so(rig: Rig, declare: Any) -> None:
+    declare("strict-size", context=259, request_options="reject")
+    answer = rig.post("/api/generate", {"model": "strict-size", "prompt": "x", "options": {"num_ctx": 512}})
+    assert answer.status_code == 400
+    assert "num_ctx: 512 tokens are asked for and 259 are there" in answer.json()["error"]
+    assert "`request_options: reject`" in answer.json()["error"]
+    answer = rig.post("/api/generate", {"model": "strict-size", "prompt": "x", "options": {"num_gpu": 3}})
+    assert answer.status_code == 400
+    assert "num_gpu" in answer.json()["error"]
+    assert rig.post("/api/generate", {"model": "strict-size", "options": {"num_ctx": 512}}).status_code == 400
+    generate(rig, model="strict-size", options={"num_ctx": 259, "num_predict": 1})
+
+
+def test_the_class_of_a_request_is_its_models_and_the_header_can_lower_it(rig: Rig, declare: Any) -> None:
+    declare("nightly", context=260, scheduling_class="batch")
+    prompt = {"raw": True, "prompt": "?class", "stream": False}
+    for model, header, kind in (
+        ("demo", "", "interactive"),
+        ("demo", "interactive", "interactive"),
+        ("demo", "batch", "batch"),
+        ("nightly", "", "batch"),
+        ("nightly", "interactive", "batch"),
+    ):
+        headers = {"X_Powerd_Class": header} if header else {}
+        answer = rig.post("/api/generate", {"model": model, **prompt}, **headers)
+        assert answer.json()["response"] == kind
+        assert answer.headers.get("x-powerd-class", "") == (kind if header else "")
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/completions"])
+@pytest.mark.parametrize("prompt", ["x", ""])
+def test_a_class_that_does_not_exist_is_a_400(rig: Rig, path: str, prompt: str) -> None:
+    answer = rig.post(path, {"model": "demo", "prompt": prompt}, X_Powerd_Class="urgent")
+    assert answer.status_code == 400
+    assert "is no scheduling class" in answer.text
+
+
 @pytest.mark.parametrize("fields", [{"keep_alive": ALWAYS}, {"state": "loaded"}])
 def test_keep_alive_on_a_model_that_stays_is_ignored_and_said(rig: Rig, declare: Any, fields: Any) -> None:
     declare("stays", context=300, **fields)

@@ -20,14 +20,14 @@ def test_one_entry_is_enough() -> None:
     assert spec.name == Name.declared("demo")
     assert spec.at == Position("m.yaml", 3, 3)
     assert (spec.source, spec.state) == ("builtin:demo", "available")
-    assert (read.text, read.warnings, read.files, read.defaults) == (text, (), (), Defaults())
+    assert (read.documents, read.warnings, read.files, read.defaults) == ({"m.yaml": text}, (), (), Defaults())
 
 
 @pytest.mark.parametrize(
     "text", ["", "# nothing yet\n", HEAD, f"{HEAD}models:\n", f"{HEAD}models: {{}}\n", f"{HEAD}models: ~\ndefaults:\n"]
 )
 def test_y06_a_file_without_models_gives_a_catalog_without_models(text: str) -> None:
-    assert catalog(text) == Catalog(text=text)
+    assert catalog(text) == Catalog(documents={"m.yaml": text})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_y04_every_problem_is_said_at_once_in_the_order_of_the_file() -> None:
         "    contxt: 1\n"
         "    context: no\n"
         "    context: 5\n"
-        "  b: {source: x, placement: {}}\n"
+        "  b: {source: x, hidden: true}\n"
         "  A: {source: y}\n"
         "nodes: {}\n"
     )
@@ -90,7 +90,7 @@ def test_y04_every_problem_is_said_at_once_in_the_order_of_the_file() -> None:
         ("5", 'a: unknown key "contxt"; did you mean "context"?'),
         ("6", 'a: context must be auto or a whole number from 1 to 2147483647, not "no"'),
         ("7", 'duplicate key "context": already at m.yaml:6:5; remove one of them'),
-        ("8", 'b: "placement" is reserved for a later version and not available yet; remove it'),
+        ("8", 'b: "hidden" is reserved for a later version and not available yet; remove it'),
         ("9", 'model "A" has the same name as the model "a" at m.yaml:4:3; change one of them'),
         ("10", 'unknown key "nodes"; did you mean "models"?'),
     ]

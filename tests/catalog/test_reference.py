@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 import powerd.docs
 from powerd.catalog.fields import FIELDS, Field
 from powerd.catalog.loader import MAX_DEPTH, MAX_NODES, MAX_TEXT
-from powerd.options import SAMPLING_OPTIONS
+from powerd.catalog.parse import parse_files
+from powerd.catalog.spec import Defaults
+from powerd.documents import MAX_FRAGMENTS
+from powerd.options import RUNNER_FIELDS, SAMPLING_OPTIONS
 from tests.catalog.reading import HEAD, catalog, problems
 
 EXAMPLE = (Path(__file__).parents[2] / "etc/models.yaml").read_text("utf-8")
@@ -66,6 +70,31 @@ def test_the_page_names_the_fields_without_defaults() -> None:
 def test_the_page_states_the_limits_that_hold() -> None:
     assert (MAX_TEXT, MAX_DEPTH, MAX_NODES) == (2**20, 32, 200_000)
     assert "At most 1 MiB of text, 32 levels of nesting and 200,000 values" in PAGE
+    assert f"At most {MAX_FRAGMENTS} files" in PAGE
+
+
+def test_the_page_names_the_fields_that_hold_for_undeclared_models() -> None:
+    named = PAGE.split("takes a default placement back. ", 1)[1].split(" also hold for models", 1)[0]
+    held = {field.name for field in dataclasses.fields(Defaults)}
+    assert set(re.findall(r"`(\w+)`", named)) == {field.name for field in AVAILABLE if field.attribute in held}
+
+
+def test_the_page_says_which_field_stands_for_a_runner_option() -> None:
+    told = {name: field for name, field in RUNNER_FIELDS.items() if f"`{name}` is `{field}`" in PAGE}
+    assert {"num_ctx", "num_gpu", "num_thread", "num_batch", "main_gpu"} <= set(told)
+
+
+def test_the_pages_fragment_is_accepted() -> None:
+    lines = PAGE.split("    # /etc/power/models.d/20-search.yaml\n", 1)[1].split("\n\n", 1)[0].splitlines()
+    fragment = "\n".join(line.removeprefix("    ") for line in lines)
+    read = parse_files({"/etc/power/models.d/20-search.yaml": fragment}, file="/etc/power/models.yaml")
+    assert list(read.models) == ["embed"]
+
+
+def test_the_example_file_names_the_schema_where_it_is_installed() -> None:
+    modeline = "# yaml-language-server: $schema=/usr/local/share/powerd/models.schema.json"
+    assert EXAMPLE.startswith(f"{modeline}\n")
+    assert f"    {modeline}\n" in PAGE
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
@@ -88,7 +117,7 @@ def test_the_example_file_declares_the_demonstration_model() -> None:
 
 
 def test_the_example_files_comments_are_good_too_and_show_every_field() -> None:
-    text = re.sub(r"^( *)# (?=  |[a-z-]+:( |$))", r"\1", EXAMPLE, flags=re.MULTILINE).replace(
+    text = re.sub(r"^( *)# (?=  |(?!yaml-)[a-z-]+:( |$))", r"\1", EXAMPLE, flags=re.MULTILINE).replace(
         "sha256:…", f"sha256:{'0' * 64}"
     )
     read = catalog(text, {"/etc/power/coder.jinja": "{% if x %}{% endif %}"})

@@ -15,7 +15,7 @@ from litestar.testing import TestClient
 
 from powerd.control import store as routes
 from powerd.control.app import _refuse
-from powerd.control.schema import Step
+from powerd.control.schema_store import Step
 from powerd.digest import Digest
 from powerd.errors import Cancelled, PowerError
 from powerd.names import Name

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -79,12 +78,17 @@ def test_ps_has_ollamas_columns_first(daemon: ScriptedDaemon, capsys: Captured) 
         ({"state": "draining"}, "Stopping..."),
         ({"state": "stopping"}, "Stopping..."),
         ({"expires_at": 5.0}, "Stopping..."),
-        ({"expires_at": time.time() + 299}, "4 minutes from now"),
+        ({"expires_at": 1_800_000_299.0}, "4 minutes from now"),
     ],
 )
 def test_ps_tells_how_long_a_model_stays(
-    daemon: ScriptedDaemon, capsys: Captured, over: dict[str, object], until: str
+    daemon: ScriptedDaemon,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+    over: dict[str, object],
+    until: str,
 ) -> None:
+    monkeypatch.setattr("powerd.ctl.models.time.time", lambda: 1_800_000_000.0)
     daemon.script["GET /v1/ps"] = document([row(**over)])
     main(["ps"])
     assert f"4096       {until}    7 " in capsys.readouterr().out

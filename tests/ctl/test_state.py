@@ -35,8 +35,13 @@ def test_status_exits_one_when_something_is_not_as_declared(
 ) -> None:
     daemon.script["GET /v1/status"] = document(STATUS | {"as_declared": as_declared})
     assert main(["status"]) == code
-    assert "demo    loaded    running" in capsys.readouterr().out
+    assert "demo    loaded → running" in capsys.readouterr().out
     assert main(["status", "--json"]) == code
+
+
+def test_status_watch_needs_a_terminal(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--watch"]) == 64
+    assert "powerctl events --follow" in capsys.readouterr().err
 
 
 def test_status_json_is_the_daemons_object_as_it_is(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ USAGE: dict[str, Any] = {
     "blobs": 7,
     "bytes": 4_000_000_000,
     "shared": 999_990,
+    "kept": 40_000_000,
     "unreferenced": 123_000_000,
     "leftovers": 0,
     "corrupt": 0,

@@ -1,23 +1,25 @@
 """Play: drives a FleetState by hand, without processes or time, and keeps what came of it.
 
-Memory is counted in GiB: a deployment `model("a", 4)` needs exactly 4 GiB, and each further 1024 tokens of context
-another 1 GiB when `per_context` is set. `check` runs after every event.
+Memory is counted in GiB: a deployment `model("a", 4)` needs exactly 4 GiB of "cpu", and each further 1024 tokens of
+context another 1 GiB when `per_context` is set. `budgets` and `places` bring further devices in. `check` runs after
+every event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from powerd.errors import PowerError
-from powerd.fleet.budget import PROCESS_BYTES, UBATCH, Ledger
+from powerd.fleet.budget import Estimate
 from powerd.fleet.check import check
 from powerd.fleet.effects import Effect, Emit, Grant, Loaded, Refuse, Spawn, Stop
 from powerd.fleet.entries import Phase, Runner
+from powerd.fleet.ledger import Ledger
 from powerd.fleet.state import FleetState
 from powerd.fleet.terms import FleetConfig, FleetEvent, Reason, Unload, Want, Wish
-from powerd.protocol import Deployment, ReadBack, Shape
+from powerd.protocol import Deployment, DeviceShare, ReadBack, Shape
 
 GIB = 1 << 30
 
@@ -26,17 +28,19 @@ def model(
     name: str, gib: int = 1, *, context: int = 1024, parallel: int = 1, auto: bool = False, per_context: bool = False
 ) -> Deployment:
     """A deployment that needs `gib` GiB."""
-    mask = 2 * UBATCH
-    width = (GIB // 1024 - mask) // 2 if per_context else 0
-    cells = context * parallel * (width * 2 + mask)
-    shape = Shape(gib * GIB - PROCESS_BYTES - cells, 1, 0, width, 0, 1 << 20)
+    width = GIB // 1024 if per_context else 0
+    shape = Shape(gib * GIB - context * parallel * width, 1, 0, width, 0, 1 << 20)
     return Deployment(f"/weights/{name}", name * 64, context, parallel, shape, context_auto=auto)
 
 
-def read_back(deployment: Deployment, size: int = 1) -> ReadBack:
+def read_back(deployment: Deployment, size: int = 1, devices: Mapping[str, int] | None = None) -> ReadBack:
     """What a well-behaved runner says of itself."""
     context, parallel = deployment.context, deployment.parallel
-    return ReadBack(context, context * parallel, parallel, 1, 0, "f16", True, 1, 1, 1, "fake", "cpu", 1, size, 0)
+    shares = {device: DeviceShare(1, held) for device, held in (devices or {}).items()}
+    rss = 0 if devices else 1
+    return ReadBack(
+        context, context * parallel, parallel, 1, 0, "f16", True, 1, 1, 1, "fake", "cpu", rss, size, 0, devices=shares
+    )
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Play:
     """One state, its clock, and the effects so far."""
 
     budget: int = 10
+    budgets: Mapping[str, int] = field(default_factory=dict)  # GiB of further devices
+    places: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # GiB by device, by model
     config: FleetConfig = field(default_factory=FleetConfig)
     now: float = 0.0
     granted: list[int] = field(default_factory=list)
@@ -56,7 +62,18 @@ class Play:
     ticket: int = 0
 
     def __post_init__(self) -> None:
-        self.state = FleetState(self.config, Ledger("cpu", self.budget * GIB))
+        budgets = {"cpu": self.budget, **self.budgets}
+        ledger = Ledger({device: size * GIB for device, size in budgets.items()})
+        self.state = FleetState(self.config, ledger, self._needs)
+
+    def _needs(self, deployment: Deployment) -> Estimate:
+        place = self.places.get(deployment.weights_digest[0])
+        if place is None:
+            shape = deployment.shape
+            cells = deployment.context * deployment.parallel * shape.kv_width
+            return Estimate(shape.weights_bytes, cells, 0, {"cpu": shape.weights_bytes + cells})
+        sizes = {device: size * GIB for device, size in place.items()}
+        return Estimate(sum(sizes.values()), 0, 0, sizes)
 
     def _take(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -127,21 +144,27 @@ class Play:
             words.append(name.upper() if runner.phase is Phase.LOADING else name)
         return " ".join(words)
 
-    def ready(self, name: str, size: int = 1) -> None:
-        """The loading runner of this model is ready."""
+    def ready(self, name: str, size: int = 1, devices: Mapping[str, int] | None = None) -> None:
+        """The loading runner of this model is ready, and holds `size` bytes, or `devices`."""
         runner = self.runner(name, Phase.LOADING)
-        self._take(self.state.ready(runner.id, read_back(runner.deployment, size), 1, self.now))
+        devices = devices or (runner.need.by_device if name in self.places else None)
+        self._take(self.state.ready(runner.id, read_back(runner.deployment, size, devices), 1, self.now))
 
-    def up(self, deployment: Deployment, **want: Any) -> int:
-        """A request for a model that is not loaded, until it holds its lease."""
+    def up(self, deployment: Deployment, seconds: float = 0.0, **want: Any) -> int:
+        """A request for a model that is not loaded and takes `seconds` to load, until it holds its lease."""
         ticket = self.ask(deployment, **want)
+        self.wait(seconds)
         self.ready(deployment.weights_digest[0])
         assert ticket in self.granted
         return ticket
 
-    def idle(self, deployment: Deployment, **want: Any) -> None:
+    def idle(self, deployment: Deployment, seconds: float = 0.0, **want: Any) -> None:
         """Load a model by a request that has ended."""
-        self.release(self.up(deployment, **want))
+        self.release(self.up(deployment, seconds, **want))
+
+    def canary(self, deployment: Deployment, seconds: float = 5.0) -> int:
+        """A canary; returns its ticket."""
+        return self.ask(deployment, quiet=True, deadline_s=seconds)
 
     def fail_load(self, name: str, reason: str = "bad file", *, oom: bool = False) -> None:
         """The loading runner says LoadFailed and exits."""
@@ -149,11 +172,12 @@ class Play:
         self._take(self.state.load_failed(runner.id, reason, self.now, out_of_memory=oom))
         self._take(self.state.exited(runner.id, "exit status 1", self.now))
 
-    def exit(self, name: str, how: str = "exit status 0") -> None:
+    def exit(self, name: str, how: str = "exit status 0", *, out_of_memory: bool = False) -> None:
         """The oldest runner of this model that is stopping, else the newest there is, is gone."""
         found = [r for r in self.state.board.runners.values() if r.deployment.weights_digest[0] == name]
         stopping = [r for r in found if r.phase is Phase.STOPPING]
-        self._take(self.state.exited((stopping or found[::-1])[0].id, how, self.now))
+        number = (stopping or found[::-1])[0].id
+        self._take(self.state.exited(number, how, self.now, out_of_memory=out_of_memory))
 
     # ------------------------------------------------------------ the owner, and time
 

@@ -37,7 +37,10 @@ def test_x12_the_least_recently_used_idle_model_is_evicted_and_the_load_waits_un
     play.ready("c")
     assert play.granted[-1] == ticket
     assert play.said("unload") == ["b evicted"]
-    assert [event.message for event in play.events if event.kind == "unload"] == ["unloaded: evicted for c"]
+    [message] = [event.message for event in play.events if event.kind == "unload"]
+    assert message == (
+        "unloaded: evicted for c: of priority 0, idle for 1.0 s and loaded in 0.0 s, it had the least to lose"
+    )
 
 
 def test_lower_priority_is_evicted_before_longer_idle() -> None:
@@ -245,14 +248,14 @@ def test_what_a_runner_measures_above_its_estimate_counts_from_then_on() -> None
     play.ready("a", size=7 << 30)
     play.ask(B)
     assert play.running() == "a"
-    assert play.state.board.ledger.reserved == 7 << 30
+    assert play.state.board.ledger.reserved("cpu") == 7 << 30
 
 
 def test_what_a_runner_measures_below_its_estimate_frees_nothing() -> None:
     play = Play(budget=10)
     play.ask(A)
     play.ready("a", size=1)
-    assert play.state.board.ledger.reserved == 4 << 30
+    assert play.state.board.ledger.reserved("cpu") == 4 << 30
 
 
 # ---------------------------------------------------------------- context
@@ -274,6 +277,30 @@ def test_an_explicit_context_is_served_at_the_declared_size() -> None:
     play = Play()
     play.idle(FIXED)
     assert play.ask(FIXED, num_ctx=9999) in play.granted
+
+
+def test_a_declared_size_that_may_grow_grows_once_and_never_shrinks() -> None:
+    play = Play(budget=6)
+    fixed = model("f", 4, per_context=True)
+    play.idle(fixed, request_options="grow")
+    play.ask(fixed, num_ctx=2048, request_options="grow")
+    play.exit("f")
+    play.ready("f")
+    play.release(play.granted[-1])
+    for num_ctx in [1024, 2048, None] * 20:
+        play.release(play.ask(fixed, num_ctx=num_ctx, request_options="grow"))
+    assert [spawn.deployment.context for spawn in play.spawned] == [1024, 2048]
+
+
+@pytest.mark.parametrize("options", ["declared", "reject"])
+def test_an_automatic_size_that_may_not_grow_does_not(options: str) -> None:
+    play = Play()
+    for num_ctx in [1024, 8192] * 20:
+        if play.running():
+            play.release(play.ask(GROWING, num_ctx=num_ctx, request_options=options))
+        else:
+            play.idle(GROWING, num_ctx=num_ctx, request_options=options)
+    assert [spawn.deployment.context for spawn in play.spawned] == [1024]
 
 
 def test_a_larger_num_ctx_grows_the_model_beside_the_old_one_when_both_fit() -> None:

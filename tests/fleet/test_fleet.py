@@ -10,11 +10,13 @@ from dataclasses import replace
 import pytest
 
 from powerd import metrics
-from powerd.errors import BackendUnavailable, BadRequest, Busy, LoadFailed, Timeout
+from powerd.errors import BackendUnavailable, BadRequest, Busy, DoesNotFit, LoadFailed, Timeout
+from powerd.fleet.budget import Estimate
+from powerd.fleet.devices import Device
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason, Wish
-from powerd.protocol import Failed, Finished, Row
-from tests.fleet.stage import CONFIG, Stage, alive, collect, fake, generate, on_stage, text, until, want
+from powerd.protocol import Deployment, Failed, Finished, Row
+from tests.fleet.stage import COMMAND, CONFIG, Stage, alive, collect, fake, generate, on_stage, text, until, want
 
 
 def test_a_request_is_answered_in_order_and_ends_with_one_terminal_frame() -> None:
@@ -376,3 +378,57 @@ def test_an_observer_that_fails_disturbs_nobody() -> None:
         await stage.fleet.stop(0)
 
     asyncio.run(play())
+
+
+def test_devices_bring_their_budgets_and_measurements_go_where_they_are_wanted() -> None:
+    measured: list[tuple[str, int]] = []
+
+    def needs(deployment: Deployment) -> Estimate:
+        return Estimate(7, 0, 0, {"CUDA0": 7}, "probed")
+
+    async def play() -> None:
+        devices = [Device("cpu", "cpu", budget=100), Device("CUDA0", "gpu", budget=10)]
+        fleet = Fleet(
+            CONFIG,
+            COMMAND,
+            devices=devices,
+            needs=needs,
+            on_measured=lambda deployment, have: measured.append((deployment.key, have.size)),
+        )
+        await fleet.start()
+        deployment = fake("size=5")
+        await fleet.load(deployment, "m")
+        assert fleet.memory() == [("cpu", 100, 5), ("CUDA0", 10, 7)]
+        assert fleet.views()[0].needs == "probed"
+        assert measured == [(deployment.key, 5)]
+        fleet.set_devices(devices[:1])
+        assert fleet.memory() == [("cpu", 100, 5), ("CUDA0", 0, 7)]
+        with pytest.raises(DoesNotFit, match="the memory budget of CUDA0 is 0 B"):
+            await fleet.load(fake(), "n")
+        await fleet.stop(0)
+
+    asyncio.run(play())
+
+
+def test_what_is_going_on_can_be_asked() -> None:
+    async def play(stage: Stage) -> None:
+        fleet, broken = stage.fleet, fake("load-fails=bad_tensor")
+        with pytest.raises(LoadFailed):
+            await fleet.load(broken, "broken")
+        [failure] = fleet.failures()
+        assert (failure.model, failure.key, failure.tries) == ("broken", broken.key, 1)
+        assert "bad tensor" in failure.reason
+        assert fleet.overrides() == []
+        await until(lambda: not fleet.views())
+        deployment = fake()
+        wishes = {deployment.key: Wish(deployment, ("m",), loaded=True)}
+        assert [move.kind for move in fleet.foretell(wishes).moves] == ["load"]
+        assert fleet.views() == []
+        async with await fleet.lease(want(deployment, request_id="r1")):
+            assert fleet.why_request("r1")[0].startswith("it runs on 'model' since 0.")
+            assert fleet.why_request("r2") == []
+        await fleet.load(deployment, "m", hold=60, owner="operator")
+        [hand] = fleet.overrides()
+        assert (hand.key, hand.kind, hand.owner) == (deployment.key, "loaded", "operator")
+
+    on_stage(play)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from powerd.errors import LoadFailed, RunnerDied
+from powerd.errors import DoesNotFit, LoadFailed, RunnerDied
 from powerd.fleet.child import clean_environment, describe_exit
 from powerd.fleet.terms import Wish
 from powerd.protocol import Row
@@ -114,7 +114,7 @@ def test_x01_a_crash_when_idle_is_noticed_and_a_wish_is_met_again() -> None:
 )
 def test_x01_a_runner_that_dies_before_it_is_ready_is_a_failed_load(orders: str, reason: str) -> None:
     async def play(stage: Stage) -> None:
-        with pytest.raises(LoadFailed, match=reason):
+        with pytest.raises(DoesNotFit if orders.startswith("oom") else LoadFailed, match=reason):
             await stage.fleet.lease(want(fake(orders)))
         good = fake()
         assert text(await stage.ask(good, num_predict=1)) == "0 "
@@ -269,7 +269,7 @@ def test_x02_a_runner_the_kernel_killed_for_memory_says_so(monkeypatch: pytest.M
     monkeypatch.setattr("powerd.fleet.devices.oom_kills", lambda: next(kills))
 
     async def play(stage: Stage) -> None:
-        with pytest.raises(LoadFailed, match="killed by the kernel: out of memory"):
+        with pytest.raises(DoesNotFit, match="killed by the kernel: out of memory"):
             await stage.fleet.lease(want(fake("crash-on-load,signal=9")))
         with pytest.raises(RunnerDied, match="killed by the kernel: out of memory"):
             await stage.ask(fake(), "crash-after=1,signal=9")

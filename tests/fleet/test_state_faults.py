@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from powerd.errors import Busy, LoadFailed, RunnerDied
+from powerd.errors import Busy, DoesNotFit, LoadFailed, RunnerDied
 from powerd.fleet.terms import FleetConfig
+from powerd.fleet.views import failures
 from tests.fleet.play import Play, model, wish
 
 A, B = model("a", 4), model("b", 4)
@@ -32,7 +33,7 @@ def test_x01_those_who_wait_are_served_by_the_restarted_runner_and_leases_are_go
     play.ready("a")
     assert play.granted == [holder, waiter]
     play.release(holder)
-    assert play.runner("a").leases == {waiter}
+    assert play.runner("a").leases.keys() == {waiter}
 
 
 def test_x01_the_back_off_doubles_up_to_a_minute() -> None:
@@ -175,8 +176,14 @@ def test_a_load_that_runs_out_of_memory_is_tried_once_more_with_everything_idle_
     play.exit("b")
     assert play.running() == "A"
     play.fail_load("a", "no memory for cells", oom=True)
-    assert isinstance(play.refused[ticket], LoadFailed)
+    error = play.refused[ticket]
+    assert isinstance(error, DoesNotFit)
+    assert "model 'a' does not fit: it ran out of memory (no memory for cells)" in error.message
+    assert "it needs 4.0 GiB (weights 4.0 GiB" in error.message
+    assert "the memory budget is 10.0 GiB" in error.message
+    assert error.retry_after == 60
     assert play.said("unload") == ["b evicted"]
+    assert play.said("error") == ["a out-of-memory"]
 
 
 def test_a_load_that_runs_out_of_memory_with_nothing_to_evict_has_failed() -> None:
@@ -185,6 +192,113 @@ def test_a_load_that_runs_out_of_memory_with_nothing_to_evict_has_failed() -> No
     ticket = play.ask(A)
     play.fail_load("a", oom=True)
     assert ticket in play.refused
+
+
+def test_a_model_found_not_to_fit_is_left_alone_for_an_ever_longer_cool_down() -> None:
+    play = Play()
+    play.wish(wish(A, loaded=True))
+    waits = []
+    for _ in range(5):
+        play.fail_load("a", oom=True)
+        error = play.refused[play.ask(A)]
+        assert isinstance(error, DoesNotFit)
+        assert "does not fit: it ran out of memory (bad file)" in error.message
+        assert f"it is tried again in {error.retry_after:.0f} s" in error.message
+        waits.append(error.retry_after)
+        play.wait(error.retry_after - 0.1)
+        assert play.running() == ""
+        play.wait(0.1)
+        assert play.running() == "A"
+    assert waits == [60, 120, 300, 600, 600]
+
+
+def test_a_second_chance_that_works_is_all_there_is_to_it() -> None:
+    play = Play()
+    play.idle(B)
+    ticket = play.ask(A)
+    play.fail_load("a", oom=True)
+    play.exit("b")
+    play.ready("a")
+    assert play.granted[-1] == ticket
+    assert failures(play.state.board) == []
+
+
+def test_x02_three_kills_for_memory_in_a_row_and_the_model_does_not_fit() -> None:
+    play = Play()
+    for _ in range(2):
+        play.up(A)
+        play.exit("a", "killed by the kernel: out of memory", out_of_memory=True)
+        play.wait(1)
+    waiter = play.ask(A)
+    play.ready("a")
+    play.cancel(play.ask(A))
+    second = play.ask(A)
+    play.exit("a", "killed by the kernel: out of memory", out_of_memory=True)
+    assert waiter in play.granted
+    error = play.refused[second]
+    assert isinstance(error, DoesNotFit)
+    assert "ran out of memory (killed by the kernel: out of memory)" in error.message
+    assert "that happened 3 times in a row" in error.message
+    assert play.said("error") == ["a out-of-memory"]
+    play.wait(50)
+    assert play.ask(A) in play.refused
+    play.wait(10)
+    for _ in range(2):
+        play.up(A)
+        play.exit("a", SEGV)
+        play.wait(4)
+    play.wait(4)
+    play.up(A)
+    play.exit("a", SEGV)
+    assert isinstance(play.refused[play.ask(A)], Busy)
+    assert not isinstance(play.refused[play.ticket], DoesNotFit)
+
+
+def test_x02_another_crash_between_two_kills_begins_the_count_anew() -> None:
+    play = Play()
+    for killed in (True, True, False, True, True):
+        play.idle(A)
+        play.exit("a", "gone", out_of_memory=killed)
+        play.wait(60)
+    assert play.said("error") == []
+
+
+def test_what_was_wrong_is_forgotten_after_ten_minutes_of_health_however_they_ended() -> None:
+    play = Play()
+    for _ in range(4):
+        play.idle(A)
+        play.exit("a", SEGV)
+        play.wait(60)
+    play.idle(A, keep_alive=1000.0)
+    play.wait(1000)
+    play.exit("a")
+    play.ask(A)
+    play.fail_load("a")
+    assert play.state.board.entries[A.key].next_try == play.now + 1
+
+
+def test_failed_loads_are_listed_until_one_works() -> None:
+    play = Play()
+    play.ask(A)
+    play.fail_load("a", "unknown architecture")
+    play.wait(5)
+    play.ask(B)
+    play.fail_load("b", "no cells", oom=True)
+    first, second = failures(play.state.board)
+    assert (first.model, first.memory, first.at, first.tries, first.next_try) == ("b", True, 5, 1, 65)
+    assert (second.model, second.key, second.reason) == ("a", A.key, "failed to load: unknown architecture")
+    assert (second.memory, second.at, second.tries, second.next_try) == (False, 0, 1, 1)
+    play.up(A)
+    assert [failure.model for failure in failures(play.state.board)] == ["b"]
+
+
+def test_a_crash_while_loading_is_a_failed_load_too() -> None:
+    play = Play()
+    play.ask(A)
+    play.exit("a", SEGV)
+    play.exit("a", SEGV)
+    [failure] = failures(play.state.board)
+    assert (failure.reason, failure.tries) == (f"stopped unexpectedly: {SEGV}", 2)
 
 
 def test_a_larger_context_that_fails_to_load_leaves_the_old_runner_serving() -> None:

@@ -10,7 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from powerd.errors import Busy
 from powerd.fleet.entries import Phase, Runner
-from powerd.fleet.terms import FleetConfig, Reason
+from powerd.fleet.foretell import foretell
+from powerd.fleet.terms import FleetConfig, Reason, SchedulingClass
+from powerd.fleet.views import failures, overrides, views
+from powerd.fleet.why import why_request
 from tests.fleet.play import Play, model, wish
 
 MODELS = {
@@ -20,7 +23,13 @@ MODELS = {
     "g": model("g", 2, auto=True, per_context=True),
     "h": model("h", 3, auto=True, per_context=True),
     "x": model("x", 12),
+    "p": model("p", parallel=2),
+    "q": model("q"),
+    "r": model("r"),
 }
+PLACES = {"p": {"gpu0": 4, "cpu": 1}, "q": {"gpu0": 3, "gpu1": 1}, "r": {"gpu1": 2, "cpu": 2}}
+CLASSES = {"interactive": SchedulingClass(60.0, 4.0), "batch": SchedulingClass(200.0, 1.0)}
+LOAD_TIMEOUT = 20.0
 NAMES = st.sampled_from(sorted(MODELS))
 KEEP_ALIVE = st.sampled_from([None, 0.0, 1.0, 60.0, -1.0, math.inf])
 CHANCE = st.integers(0, 1000)
@@ -31,16 +40,44 @@ class Fleets(RuleBasedStateMachine):
 
     @initialize(count=st.sampled_from([0, 0, 1, 2]), queue=st.sampled_from([3, 512]), residency=st.sampled_from([0, 2]))
     def begin(self, count: int, queue: int, residency: float) -> None:
-        config = FleetConfig(max_loaded_models=count, max_queue=queue, min_residency=residency, load_timeout=20)
-        self.play = Play(budget=10, config=config)
+        config = FleetConfig(
+            max_loaded_models=count,
+            max_queue=queue,
+            min_residency=residency,
+            load_timeout=LOAD_TIMEOUT,
+            classes=CLASSES,
+        )
+        self.play = Play(10, {"gpu0": 6, "gpu1": 2}, PLACES, config)
         self.held: list[int] = []
         self.closed = False
 
     # ------------------------------------------------------------ requests
 
-    @rule(name=NAMES, keep_alive=KEEP_ALIVE, num_ctx=st.sampled_from([None, None, 512, 2048, 4096, 90_000]))
-    def ask(self, name: str, keep_alive: float | None, num_ctx: int | None) -> None:
-        self.play.ask(MODELS[name], keep_alive=keep_alive, num_ctx=num_ctx)
+    @rule(
+        name=NAMES,
+        keep_alive=KEEP_ALIVE,
+        num_ctx=st.sampled_from([None, None, 512, 2048, 4096, 90_000]),
+        kind=st.sampled_from(sorted(CLASSES)),
+        options=st.sampled_from([None, "declared", "grow", "reject"]),
+    )
+    def ask(self, name: str, keep_alive: float | None, num_ctx: int | None, kind: str, options: str | None) -> None:
+        changes = {"keep_alive": keep_alive, "num_ctx": num_ctx, "scheduling_class": kind, "request_options": options}
+        self.play.ask(MODELS[name], **changes, request_id=str(self.play.ticket + 1))
+
+    @rule(name=NAMES, deadline=st.sampled_from([1.0, 20.0, math.inf]))
+    def canary(self, name: str, deadline: float) -> None:
+        self.play.wait(0)  # what is due anyway is not the canary's doing
+        before = self._traces()
+        self.play.canary(MODELS[name], deadline)
+        assert self._traces() == before
+
+    def _traces(self) -> object:
+        """All that a canary must leave alone."""
+        board = self.play.state.board
+        known = [entry for entry in board.entries.values() if not entry.cold]
+        entries = {entry.key: (entry.priority, entry.override, entry.warm, entry.grown) for entry in known}
+        runners = [(runner.id, runner.phase, runner.used, runner.sticky) for runner in board.runners.values()]
+        return entries, runners, board.virtual, dict(board.ledger._held), list(board.requests())
 
     @rule(name=NAMES, deadline=st.sampled_from([0.5, 5.0]))
     def ask_in_a_hurry(self, name: str, deadline: float) -> None:
@@ -72,17 +109,24 @@ class Fleets(RuleBasedStateMachine):
         if runner is not None:
             self.play.ready(runner.deployment.weights_digest[0], size)
 
+    @rule(pick=CHANCE, fraction=st.floats(0, 1))
+    def progress(self, pick: int, fraction: float) -> None:
+        runner = self._pick(pick, Phase.LOADING)
+        if runner is not None:
+            self.play.do(lambda state: state.progress(runner.id, fraction, self.play.now))
+
     @rule(pick=CHANCE, oom=st.booleans())
     def fail(self, pick: int, oom: bool) -> None:
         runner = self._pick(pick, Phase.LOADING)
         if runner is not None:
             self.play.fail_load(runner.deployment.weights_digest[0], oom=oom)
 
-    @rule(pick=CHANCE)
-    def crash(self, pick: int) -> None:
+    @rule(pick=CHANCE, oom=st.booleans())
+    def crash(self, pick: int, oom: bool) -> None:
         runner = self._pick(pick, Phase.LOADING, Phase.READY)
         if runner is not None:
-            self.play.do(lambda state: state.exited(runner.id, "killed by signal 11 (SIGSEGV)", self.play.now))
+            how, now = "killed by signal 9 (SIGKILL)", self.play.now
+            self.play.do(lambda state: state.exited(runner.id, how, now, out_of_memory=oom))
 
     @rule(pick=CHANCE)
     def reap(self, pick: int) -> None:
@@ -100,7 +144,11 @@ class Fleets(RuleBasedStateMachine):
     )
     def wish(self, names: list[str], loaded: bool, pinned: bool, priority: int) -> None:
         first = [wish(MODELS[name], "first", loaded=loaded, pinned=pinned, priority=priority) for name in names[:1]]
-        self.play.wish(*first, *(wish(MODELS[name], loaded=loaded) for name in names[1:]))
+        wishes = [*first, *(wish(MODELS[name], loaded=loaded) for name in names[1:])]
+        before = repr(self.play.state.board.entries)
+        foretell(self.play.state.board, {each.deployment.key: each for each in wishes}, self.play.now)
+        assert repr(self.play.state.board.entries) == before
+        self.play.wish(*wishes)
 
     @rule(name=NAMES, reason=st.sampled_from([Reason.IDLE, Reason.OPERATOR, Reason.CONFIG]), force=st.booleans())
     def unload(self, name: str, reason: Reason, force: bool) -> None:
@@ -129,10 +177,38 @@ class Fleets(RuleBasedStateMachine):
             accounted = self.play.outcomes | set(self.play.waiting()) | set(self.held)
             assert accounted == set(range(1, self.play.ticket + 1))
 
+    @invariant()
+    def nobody_waits_longer_than_allowed(self) -> None:
+        if hasattr(self, "play"):
+            for waiter in self.play.state.board.requests():
+                waited = self.play.now - waiter.since
+                loads = waiter.limit - waiter.since - CLASSES[waiter.want.scheduling_class].max_wait
+                assert loads > -1e-6
+                assert waiter.stopped is not None or waited < waiter.limit - waiter.since
+
+    @invariant()
+    def what_is_told_can_be_told(self) -> None:
+        if hasattr(self, "play"):
+            board, now = self.play.state.board, self.play.now
+            assert len(views(board, {}, now)) == len(board.runners)
+            assert all(failure.next_try >= failure.at for failure in failures(board))
+            assert all(hand.message for hand in overrides(board, now))
+            asked = [waiter.want.request_id for waiter in board.requests() if waiter.want.request_id]
+            assert all(why_request(board, request_id, now) for request_id in asked)
+
     def teardown(self) -> None:
+        if hasattr(self, "play") and self.play.ticket % 2:
+            self._everything_ends()
+        elif hasattr(self, "play"):
+            self._nothing_comes()
+
+    def _nothing_comes(self) -> None:
+        """With runners that neither load nor exit, and requests that never end, everybody is answered in time."""
+        self.play.wait(max(kind.max_wait for kind in CLASSES.values()) + 2 * LOAD_TIMEOUT)
+        assert not list(self.play.state.board.requests()), self.play.running()
+
+    def _everything_ends(self) -> None:
         """With processes that behave and requests that end, everybody is answered within a bounded time."""
-        if not hasattr(self, "play"):
-            return
         play = self.play
         rounds = 10 * (play.ticket + 10)
         for _ in range(rounds):

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from powerd.fleet.terms import RunnerView
-from powerd.fleet.views import views
+from powerd.fleet.views import overrides, views
 from tests.fleet.play import GIB, Play, model, wish
 
 A = model("a", 4, parallel=2)
@@ -86,3 +86,32 @@ def test_whose_hand_is_on_it_is_shown() -> None:
     assert shown(play)[0].override == "loaded by the operator for 60 s more"
     play.load(A)
     assert shown(play)[0].override == "loaded by the operator until the next request"
+
+
+def test_the_owner_of_an_override_and_its_end_are_shown() -> None:
+    play = Play()
+    play.idle(A, keep_alive=7.0)
+    assert (shown(play)[0].override_owner, shown(play)[0].override_until) == ("client", None)
+    play.load(A, hold=60)
+    assert (shown(play)[0].override_owner, shown(play)[0].override_until) == ("operator", play.now + 60)
+
+
+def test_an_override_is_listed_where_no_runner_is_left_to_show_it() -> None:
+    play = Play()
+    play.wish(wish(A, "coder", loaded=True))
+    play.ready("a")
+    play.unload(A, hold=30)
+    play.exit("a")
+    [hand] = overrides(play.state.board, play.now)
+    assert (hand.model, hand.kind, hand.owner, hand.until) == ("coder", "stopped", "operator", 30)
+    assert hand.message == "stopped by the operator for 30 s more"
+    play.wait(30)
+    assert overrides(play.state.board, play.now) == []
+
+
+def test_a_runner_shows_what_each_device_holds_and_how_its_size_was_known() -> None:
+    play = Play(budgets={"gpu0": 8}, places={"a": {"gpu0": 4, "cpu": 1}})
+    play.idle(A, seconds=3)
+    [view] = shown(play)
+    assert {device: share.size for device, share in view.devices.items()} == {"gpu0": 4 * GIB, "cpu": GIB}
+    assert (view.needs, view.loaded_at, view.load_seconds) == ("header", 3, 3)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from powerd.catalog.spec import ModelSpec, Position
 from powerd.fleet.terms import RunnerView
 from powerd.names import Name
 from powerd.protocol import Deployment, ReadBack, Shape
-from powerd.reconcile.conditions import MODEL_CONDITIONS, Facts, Trouble, as_declared, judge
+from powerd.reconcile.conditions import MODEL_CONDITIONS, Facts, Trouble, Verdict, as_declared, judge
 
 SPEC = ModelSpec(Name.declared("m"), "/m.gguf", Position("models.yaml", 1, 1))
 LOADED = replace(SPEC, state="loaded")
@@ -48,8 +51,26 @@ def test_a_running_model_is_compared_with_what_the_engine_says_it_has() -> None:
     assert as_declared(LOADED, conditions)
     drifted = replace(RUNNER, readback=ReadBack(2048, 4096, 2, 4, 0, "f16", True, 2, 100, 4096, "x", "cpu", 5, 10, 0))
     conditions = judge(replace(running, runner=drifted), {}, 1, 0.0)
-    assert conditions["InSync"].message == "context: want 4096, have 2048"
+    assert conditions["InSync"].message == (
+        "context: want 4096, have 2048 tokens a sequence; cells: want 8192, have 4096 in the pool"
+    )
     assert not as_declared(LOADED, conditions)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "ready"),
+    [
+        (Verdict("off"), "ready", ("True", "EngineReady")),
+        (Verdict("pending"), "ready", ("Unknown", "CanaryPending")),
+        (Verdict("failed", "no answer in 5 s"), "ready", ("False", "CanaryFailed")),
+        (Verdict("answered", "one token in 0.01 s"), "ready", ("True", "CanaryAnswered")),
+        (Verdict("answered"), "draining", ("False", "Draining")),
+    ],
+)
+def test_ready_is_what_the_canary_says(verdict: Verdict, state: Any, ready: tuple[str, str]) -> None:
+    running = replace(STORED, spec=LOADED, runner=replace(RUNNER, state=state), canary=verdict)
+    assert said(running)["Ready"] == ready
+    assert as_declared(LOADED, judge(running, {}, 1, 0.0)) is (ready[0] == "True")
 
 
 def test_loading_and_waiting_are_told_apart() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from powerd.reconcile.watch import Reading, Watch, read
+from powerd.documents import Reading, read
+from powerd.reconcile.watch import Watch
 
 
 def watched(path: Path, edit: Callable[[], object], *, count: int = 1) -> list[Reading]:
@@ -39,7 +40,7 @@ def watched(path: Path, edit: Callable[[], object], *, count: int = 1) -> list[R
 def test_y06_a_write_in_place_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "models.yaml"
     path.write_text("a")
-    assert [reading.text for reading in watched(path, lambda: path.write_text("b"))] == ["b"]
+    assert [reading.documents.get(str(path)) for reading in watched(path, lambda: path.write_text("b"))] == ["b"]
 
 
 def test_y06_a_rename_over_it_is_seen(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_y06_a_rename_over_it_is_seen(tmp_path: Path) -> None:
         (tmp_path / ".new").write_text("b")
         (tmp_path / ".new").rename(path)
 
-    assert [reading.text for reading in watched(path, edit)] == ["b"]
+    assert [reading.documents.get(str(path)) for reading in watched(path, edit)] == ["b"]
 
 
 def test_y06_a_flipped_symbolic_link_is_seen(tmp_path: Path) -> None:
@@ -65,14 +66,14 @@ def test_y06_a_flipped_symbolic_link_is_seen(tmp_path: Path) -> None:
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").rename(tmp_path / "data")
 
-    assert [reading.text for reading in watched(path, edit)] == ["two"]
+    assert [reading.documents.get(str(path)) for reading in watched(path, edit)] == ["two"]
 
 
 def test_y06_deleting_it_is_seen_and_so_is_its_return(tmp_path: Path) -> None:
     path = tmp_path / "models.yaml"
     path.write_text("a")
-    assert watched(path, path.unlink) == [Reading(None)]
-    assert [reading.text for reading in watched(path, lambda: path.write_text("b"))] == ["b"]
+    assert watched(path, path.unlink) == [Reading()]
+    assert [reading.documents.get(str(path)) for reading in watched(path, lambda: path.write_text("b"))] == ["b"]
 
 
 def test_y05_a_slow_writer_is_waited_for(tmp_path: Path) -> None:
@@ -85,8 +86,8 @@ def test_y05_a_slow_writer_is_waited_for(tmp_path: Path) -> None:
 
         async def collect() -> None:
             async for reading in watch.changes(read(path)):
-                texts.append(reading.text)
-                if reading.text == "123456":
+                texts.append(reading.documents.get(str(path)))
+                if texts[-1] == "123456":
                     return
 
         task = asyncio.create_task(collect())
@@ -118,7 +119,7 @@ def test_y09_what_is_no_regular_file_is_said_and_never_hangs(tmp_path: Path) -> 
     assert "points to nothing" in read(tmp_path / "dangling").problem
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     assert "not UTF-8 at byte 3" in read(tmp_path / "latin").problem
-    assert read(tmp_path / "missing") == Reading(None)
+    assert read(tmp_path / "missing") == Reading()
 
 
 def test_a_watch_ends_when_cancelled_although_its_directory_just_changed(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_watch_ends_when_cancelled_although_its_directory_just_changed(tmp_pat
         watch = Watch(tmp_path / "models.yaml", look=5)
 
         async def follow() -> None:
-            async for _ in watch.changes(Reading(None)):
+            async for _ in watch.changes(Reading()):
                 pass
 
         task = asyncio.create_task(follow())
@@ -141,3 +142,85 @@ def test_a_watch_ends_when_cancelled_although_its_directory_just_changed(tmp_pat
         return bool(done)
 
     assert asyncio.run(main())
+
+
+# ---------------------------------------------------------------- fragments and templates
+
+
+def names(readings: list[Reading]) -> list[list[str]]:
+    return [[Path(name).name for name in reading.documents] for reading in readings]
+
+
+def test_y06_a_first_fragment_is_seen_and_so_is_its_end(tmp_path: Path) -> None:
+    path, fragment = tmp_path / "models.yaml", tmp_path / "models.d" / "a.yaml"
+    path.write_text("main")
+
+    def begin() -> None:
+        fragment.parent.mkdir()
+        fragment.write_text("a")
+
+    assert names(watched(path, begin)) == [["models.yaml", "a.yaml"]]
+    assert names(watched(path, lambda: fragment.rename(fragment.with_name("b.yaml")))) == [["models.yaml", "b.yaml"]]
+    assert names(watched(path, path.unlink)) == [["b.yaml"]]
+    assert names(watched(path, fragment.with_name("b.yaml").unlink)) == [[]]
+
+
+def test_y06_a_flipped_link_to_the_directory_of_fragments_is_seen(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.yaml").write_text(name)
+    (tmp_path / "models.d").symlink_to("one")
+
+    def edit() -> None:
+        (tmp_path / "next").symlink_to("two")
+        (tmp_path / "next").rename(tmp_path / "models.d")
+
+    assert names(watched(tmp_path / "models.yaml", edit)) == [["two.yaml"]]
+
+
+def test_y05_files_that_change_one_after_the_other_are_one_change(tmp_path: Path) -> None:
+    path = tmp_path / "models.yaml"
+    (tmp_path / "models.d").mkdir()
+    path.write_text("main")
+
+    async def main() -> list[Reading]:
+        readings: list[Reading] = []
+
+        async def collect() -> None:
+            async for reading in Watch(path, stable=0.3, look=0.05).changes(read(path)):
+                readings.append(reading)
+                return
+
+        task = asyncio.create_task(collect())
+        for name in "abcd":
+            (tmp_path / "models.d" / f"{name}.yaml").write_text(name)
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await task
+        return readings
+
+    assert names(asyncio.run(main())) == [["models.yaml", "a.yaml", "b.yaml", "c.yaml", "d.yaml"]]
+
+
+def test_events_tell_of_changes_long_before_the_next_look(tmp_path: Path) -> None:
+    """Of a fragment, and of a template in a directory of its own."""
+    path, fragment, template = tmp_path / "models.yaml", tmp_path / "models.d" / "a.yaml", tmp_path / "t" / "t.jinja"
+    for one in (path, fragment, template):
+        one.parent.mkdir(exist_ok=True)
+        one.write_text("1")
+
+    async def main() -> int:
+        seen = 0
+        watch = Watch(path, also=lambda: [template], stable=0.05, look=60)
+        changes = watch.changes(read(path, [template]))
+        for one in (fragment, template, path):
+            following = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0.3)
+            one.write_text("2")
+            async with asyncio.timeout(5):
+                await following
+            seen += 1
+        await changes.aclose()
+        return seen
+
+    assert asyncio.run(main()) == 3

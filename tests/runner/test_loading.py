@@ -60,7 +60,7 @@ def test_x03_a_process_that_grows_in_silence_is_alive(monkeypatch: pytest.Monkey
             seen.set()
         return sizes.pop(0) if len(sizes) > 1 else sizes[0]
 
-    monkeypatch.setattr(runner, "_resident", resident)
+    monkeypatch.setattr(runner, "resident", resident)
     monkeypatch.setattr(runner, "_LIFE_SECONDS", 0.001)
     rig = Rig()
     assert seen.wait(10)

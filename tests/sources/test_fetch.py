@@ -123,8 +123,8 @@ def test_cancelling_stops_the_thread_that_copies(store: Store, tmp_path: Path, m
 
 
 def test_an_unsupported_source_says_why(store: Store) -> None:
-    with pytest.raises(BadRequest, match="not available yet"):
-        asyncio.run(fetch(parse("./Modelfile", Path("/")), store))
+    with pytest.raises(BadRequest, match=r"begin with / or \./"):
+        asyncio.run(fetch(parse("models/a.gguf", Path("/")), store))
 
 
 def test_the_identity_of_a_file_changes_with_it(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_urls(text: str) -> None:
         ("huggingface.co/org/repo", "huggingface", ""),
         ("https://huggingface.co/org/repo", "huggingface", ""),
         ("https://huggingface.co/org/repo/blob/main/a.gguf", "huggingface", ""),
-        ("./Modelfile", "modelfile", "building from a Modelfile is not available yet"),
-        ("/srv/coder.modelfile", "modelfile", "building from a Modelfile is not available yet"),
+        ("./Modelfile", "modelfile", ""),
+        ("/srv/coder.modelfile", "modelfile", ""),
     ],
 )
 def test_kinds_and_what_is_said_of_those_that_cannot_be_fetched(text: str, kind: str, why: str) -> None:

@@ -171,7 +171,7 @@ def test_a_failing_model_never_delays_another(powerd: Powerd, weights: Path, tmp
         "  slow: {source: 'http://127.0.0.1:9/never.gguf'}\n"
         f"  page: {{source: {tmp_path}/page.gguf}}\n"
         f"  gone: {{source: {tmp_path}/gone.gguf}}\n"
-        "  later: {source: ./Modelfile}\n"
+        "  later: {source: models/later.gguf}\n"
         "  good: {source: 'builtin:demo'}\n"
     )
     assert powerd.powerctl("apply", "--wait", "--timeout", "5").returncode == 1

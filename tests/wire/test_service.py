@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -22,6 +23,21 @@ from tests.wire.powerd_process import Powerd
 from tests.wire.test_changes import Stream, declaration, within
 
 DEMO = Path(demo_path[0]) / "tiny-chat-q8_0.gguf"
+#: Makes the reconciler raise or the whole loop stand still, while a file says so.
+STUCK = """
+import pathlib, time
+import powerd.pulse
+from powerd.reconcile.judging import Judging
+knob, refresh = pathlib.Path({knob!r}), Judging.refresh
+def stuck(self):
+    while knob.exists() and knob.read_text() == "block":
+        time.sleep(0.05)
+    if knob.exists():
+        raise RuntimeError("told to")
+    refresh(self)
+Judging.refresh = stuck
+powerd.pulse.PATIENCE_SECONDS = 1.5
+"""
 DECLARED = "models:\n  demo: {source: 'builtin:demo'}\n"
 
 
@@ -41,6 +57,20 @@ class Notified:
             self.said.append(message)
             if message.startswith(start):
                 return message
+
+    def drain(self) -> None:
+        """Forget what was said up to now."""
+        while select.select([self._socket], [], [], 0)[0]:
+            self._socket.recv(4096)
+
+    def silent(self, seconds: float) -> bool:
+        """Whether no watchdog is fed for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            readable, _, _ = select.select([self._socket], [], [], left)
+            if readable and self._socket.recv(4096) == b"WATCHDOG=1":
+                return False
+        return True
 
     def close(self) -> None:
         self._socket.close()
@@ -69,6 +99,25 @@ def test_systemd_hears_ready_status_reloading_watchdog_and_stopping(tmp_path: Pa
         powerd.signal(signal.SIGTERM)
         notified.until("STOPPING=1")
         assert powerd.wait_exit() == 0
+
+
+def test_the_watchdog_is_not_fed_while_the_reconciler_or_the_loop_is_stuck(tmp_path: Path, notified: Notified) -> None:
+    knob = tmp_path / "knob"
+    (tmp_path / "sitecustomize.py").write_text(STUCK.format(knob=str(knob)))
+    environ = {"NOTIFY_SOCKET": str(notified.path), "WATCHDOG_USEC": "400000"}
+    with Powerd(tmp_path, PYTHONPATH=f"{tmp_path}:{Path.cwd()}", **environ):
+        notified.until("WATCHDOG=1")
+        knob.write_text("raise")
+        notified.until("STATUS=no progress: reconciler")
+        assert notified.silent(1.0)
+        knob.unlink()
+        notified.until("WATCHDOG=1")
+        knob.write_text("block")
+        time.sleep(1.5)  # longer than a beat
+        notified.drain()
+        assert notified.silent(1.0)
+        knob.unlink()
+        notified.until("WATCHDOG=1")
 
 
 def test_ready_waits_for_pinned_models_when_told_to(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ async def _load_or_unload(call: Call, ask: Ask, body: Callable[[str, str, int], 
         if ask.keep_alive == 0:
             call.headers |= await inference.unload(call.context, ask)
         else:
-            offer, notes = await inference.load(call.context, ask, call.id)
+            asked = inference.in_class(ask, call.header(inference.CLASS_HEADER))
+            offer, notes = await inference.load(call.context, asked, call.id)
             call.model = offer.name.display
             call.headers |= notes
 

@@ -53,7 +53,8 @@ async def completions(call: Call) -> None:
 
 
 async def _load(call: Call, ask: Ask) -> None:
-    offer, notes = await inference.load(call.context, ask, call.id)
+    asked = inference.in_class(ask, call.header(inference.CLASS_HEADER))
+    offer, notes = await inference.load(call.context, asked, call.id)
     call.model = offer.name.display
     call.headers |= notes
 
