@@ -15,7 +15,7 @@ ROOT := $(shell test "$$(id -u)" = 0 || echo root)
 LEFT_OUT := $(strip $(LAB) $(ROOT))
 SELECT := -m "not ($(subst $() $(), or ,$(strip systemd $(LEFT_OUT))))"
 
-.PHONY: run test test-systemd lint bench torture wheels install uninstall clean
+.PHONY: run test test-systemd gpu-check lint bench torture endure wheels install uninstall clean
 
 run: .venv/run.stamp
 	@mkdir -p .run && test -e .run/models.yaml || cp etc/models.yaml .run/models.yaml
@@ -35,6 +35,10 @@ test-systemd:
 	$(MAKE) .venv/test.stamp
 	unshare --mount --pid --fork --kill-child=TERM --mount-proc $(BIN)/python -m pytest -m systemd tests/systemd
 
+# On a machine with an NVIDIA GPU and nvcc: builds the engine with CUDA beside .venv, and shows powerd on the GPU.
+gpu-check: .venv/test.stamp
+	$(BIN)/python -m tests.gpu
+
 lint: .venv/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,18 +47,22 @@ lint: .venv/lint.stamp
 bench: .venv/test.stamp
 	$(BIN)/python -m tests.bench
 
+# Hundreds of edits of models.yaml under eight streaming clients; about six minutes.
+endure: .venv/test.stamp
+	$(BIN)/python -m tests.endure
+
 torture: .venv/test.stamp
 	$(BIN)/python -m tests.torture
 
 # What `make install` takes: with these made first, root neither downloads nor compiles anything.
 wheels:
-	@PYTHON='$(PYTHON)' BACKEND='$(BACKEND)' sh install/wheels.sh
+	@PYTHON='$(PYTHON)' BACKEND='$(BACKEND)' sh .make/wheels.sh
 
 install:
-	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' BACKEND='$(BACKEND)' sh install/install.sh
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' BACKEND='$(BACKEND)' sh .make/install.sh
 
 uninstall:
-	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh install/uninstall.sh
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh .make/uninstall.sh
 
 clean:
 	rm -rf .venv .run .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -173,6 +173,7 @@ def _generation(one: Past, generations: Generations, store: Store) -> Generation
         number=record.number,
         accepted_at=record.accepted_at,
         reason=record.reason,
+        declared=one.declared,
         models=models,
         changed=list(one.changed),
         accepted=record.number == generations.number,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from powerd.catalog.show import spec_to_dict
 from powerd.control.schema import Condition, Event, LoadFailure, ModelStatus, Override, RunnerRow, Transfer
+from powerd.fleet.budget import HOST
+from powerd.fleet.ledger import measured
 from powerd.fleet.terms import Hand, RunnerView
 from powerd.fleet.terms import LoadFailure as LoadFailed
 from powerd.reconcile.conditions import Condition as Judged
@@ -61,6 +63,7 @@ def _have(entry: Entry, runner: RunnerView | None, now: float, clock: float) -> 
         "parallel": entry.offer.deployment.parallel,
     }
     if runner is not None:
+        held = measured(runner.readback) if runner.readback else {HOST: runner.size}
         have |= {
             "state": "running" if runner.state == "ready" else runner.state,
             "pid": runner.pid,
@@ -68,15 +71,20 @@ def _have(entry: Entry, runner: RunnerView | None, now: float, clock: float) -> 
             "parallel": runner.parallel,
             "requests": runner.requests,
             "queued": runner.queued,
-            "memory": runner.size,
+            "memory": sum(held.values()),
             "memory_gpu": runner.size_vram,
-            "devices": {device: {"layers": it.layers, "size": it.size} for device, it in runner.devices.items()},
+            "devices": {device: {"layers": _layers(runner, device), "size": size} for device, size in held.items()},
             "progress": round(runner.progress, 3),
             "expires_at": None if runner.expires_at is None else clock + runner.expires_at - now,
             "estimate": runner.needs,
             "override": runner.override,
         }
     return have
+
+
+def _layers(runner: RunnerView, device: str) -> int:
+    share = runner.devices.get(device)
+    return share.layers if share else 0
 
 
 def runner_row(view: RunnerView, digest: str, now: float, clock: float) -> RunnerRow:

@@ -166,7 +166,8 @@ class Generation(msgspec.Struct, omit_defaults=True):
     number: int
     accepted_at: float
     reason: str
-    models: list[HistoryModel]
+    declared: int  # models it declares
+    models: list[HistoryModel]  # those of them that resolved to something
     changed: list[str]  # against the one before: +name, -name, ~name (fields)
     accepted: bool = False
     held: bool = False

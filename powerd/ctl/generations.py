@@ -37,7 +37,7 @@ def history(arguments: Namespace, terminal: Terminal) -> int:
     for one in understood(raw, list[Generation]):
         mark = " (held)" if one.held else " *" if one.accepted else ""
         changed = ", ".join(one.changed) or one.problem or "-"
-        cells = [f"{one.number}{mark}", words.ago(one.accepted_at, now), one.reason, str(len(one.models)), changed]
+        cells = [f"{one.number}{mark}", words.ago(one.accepted_at, now), one.reason, str(one.declared), changed]
         rows.append([words.plain(cell) for cell in cells])
     terminal.lines(table(rows, terminal.style))
     return DONE

@@ -80,7 +80,7 @@ def _sum(
     weights = _weights(deployment.shape, layers)
     cells = _cells(deployment, layers)
     compute = Counter(buffers)
-    compute[HOST] += process + serving(deployment)
+    compute[HOST] += process + serving(deployment) + _scratch(deployment, layers)
     for device in layers:
         compute[device] += _DRIVER if device != HOST else 0
     by_device = {device: weights[device] + cells[device] + compute[device] for device in dict.fromkeys((HOST, *layers))}
@@ -88,7 +88,7 @@ def _sum(
 
 
 def measured(deployment: Deployment, devices: Sequence[Device], have: ReadBack) -> Estimate | None:
-    """What a runner that is ready will hold at most, from what it holds; None where its system tells nothing.
+    """What a runner that is ready holds, and will hold to a few hundredths; None where its system tells nothing.
 
     Pages it shares beyond the usual are weights that another runner maps too, and count as its own: it may be alone
     with them the next time.
@@ -96,7 +96,8 @@ def measured(deployment: Deployment, devices: Sequence[Device], have: ReadBack) 
     foretold = estimate(deployment, devices)
     sizes = {device: share.size + _DRIVER for device, share in have.devices.items() if share.size and device != HOST}
     if have.pss:
-        sizes[HOST] = have.pss + max(0, have.rss - have.pss - _SHARED) + serving(deployment) // 2
+        sizes[HOST] = have.pss + max(0, have.rss - have.pss - _SHARED)
+        sizes[HOST] += _scratch(deployment, layers_by_device(deployment, devices))
     elif HOST in have.devices:
         sizes[HOST] = have.devices[HOST].size + foretold.by_device[HOST] - _held(deployment, devices)
     else:
@@ -115,6 +116,13 @@ def _held(deployment: Deployment, devices: Sequence[Device]) -> int:
 def serving(deployment: Deployment) -> int:
     """What a runner comes to hold when all its sequences are in use."""
     return deployment.parallel * (_SEQUENCE + _CANDIDATE * deployment.shape.vocab)
+
+
+def _scratch(deployment: Deployment, layers: Mapping[str, int]) -> int:
+    """What the CPU takes for the fullest batch without flash attention: the scores of every head once more, in f16."""
+    if deployment.flash_attention != "off" or not _repeating(layers).get(HOST):
+        return 0
+    return 2 * min(deployment.batch, pool(deployment)) * pool(deployment) * deployment.shape.heads
 
 
 def pool(deployment: Deployment) -> int:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from powerd.fleet.budget import Estimate, layers_by_device
+from powerd.fleet.budget import HOST, Estimate, layers_by_device
 from powerd.fleet.devices import Device
 from powerd.protocol import Deployment, Placement
 from powerd.quantities import show_bytes
 
-HOST = "cpu"
 GIB = 1 << 30
 #: An automatic context is no shorter than this, unless the model was trained for less.
 FLOOR = 2048

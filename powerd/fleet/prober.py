@@ -101,8 +101,13 @@ class Prober:
                 await self._task
 
     async def now(self, deployment: Deployment) -> Estimate:
-        """What a deployment needs, probed first where that is possible and nothing better is known."""
-        await self._probe(deployment, NOW_SECONDS)
+        """What a deployment needs, probed first where that is possible and nothing better is known.
+
+        Takes a few tenths of a second, and never much more than NOW_SECONDS.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NOW_SECONDS):  # another probe may be under way
+                await self._probe(deployment, NOW_SECONDS)
         return self._footprints.need(deployment)
 
     async def _run(self) -> None:

@@ -36,7 +36,7 @@ def source_of(spec: ModelSpec, directory: Path) -> Source:
     except (BadRequest, ValueError) as error:
         raise Refused(Trouble("Resolved", "BadSource", f"source {spec.source!r}: {error}")) from None
     if not source.supported:
-        raise Refused(Trouble("Resolved", "NotYet", f"source {spec.source}: {source.why_not}"))
+        raise Refused(Trouble("Resolved", "BadSource", f"source {spec.source}: {source.why_not}"))
     return source
 
 

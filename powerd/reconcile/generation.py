@@ -129,6 +129,7 @@ class Generations:
 
     async def begin(self, reading: Reading) -> None:
         """Take the first reading; if it is no good, go on with the last good generation on disk."""
+        await asyncio.to_thread(self.history.sweep)
         await asyncio.to_thread(self.recall)
         if await self.take(reading) and self.catalog.models:
             log.warning("serving the last good generation", generation=self.number)

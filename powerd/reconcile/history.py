@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 _MAX_RECORD = 64 << 20
 
+#: What the names of files begin with that are not complete.
+_HALF = ".new-"
+
 
 class History:
     """The one writer of the generations directory. Blocking; callers use a thread."""
@@ -127,10 +130,15 @@ class History:
         except OSError as error:
             raise StoreFailed(f"cannot keep {what} in {self._directory}: {error.strerror}") from error
 
+    def sweep(self) -> None:
+        """Delete what a kill left half written. For the one writer, before it writes. Blocking."""
+        for half in self._directory.glob(f"{_HALF}*"):
+            half.unlink(missing_ok=True)
+
     def _replace(self, path: Path, data: bytes) -> None:
         """Temporary file, fsync, rename, fsync of the directory: whole or not at all."""
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".new-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self._directory, prefix=_HALF, delete=False) as file:
             temporary = Path(file.name)
             try:
                 file.write(data)

@@ -54,6 +54,7 @@ class Past:
 
     record: Record
     resolved: Mapping[str, Resolved]
+    declared: int  # models
     changed: tuple[str, ...]  # +name, -name, ~name (fields)
     problem: str = ""
 
@@ -68,7 +69,8 @@ def past(history: History, file: str) -> list[Past]:
             catalog = parse_files(record.documents, file=file)
         except CatalogError as error:
             problem = str(error.problems[0])
-        told.append(Past(record, history.resolved(record.number), _changed(before, catalog), problem))
+        known, changed = history.resolved(record.number), _changed(before, catalog)
+        told.append(Past(record, known, len(catalog.models), changed, problem))
         before = catalog
     return told[::-1]
 

@@ -34,6 +34,7 @@ GENERATION: dict[str, Any] = {
     "number": 3,
     "accepted_at": 1_700_000_000.0,
     "reason": "rollback to 1",
+    "declared": 1,
     "models": [{"name": "coder", "source": "hf.co/a/b", "digest": "sha256:ab", "present": True}],
     "changed": ["~coder (context)"],
     "accepted": True,

@@ -124,8 +124,8 @@ class Endurance:
     def change(self) -> bool:
         """Change one thing of one model; whether that costs a resident model a load."""
         name = self.random.choice("aabbc")
-        before = self.want[name]
-        while self.want[name] == before:
+        before, text = self.want[name], self.text()
+        while self.text() == text:
             self.want[name] = self._changed(name, before)
         after = self.want[name]
         return name != "c" and any(getattr(before, key, None) != getattr(after, key, None) for key in RELOADING)
@@ -214,7 +214,7 @@ class Endurance:
         while not self._in_force(powerd, generation):
             late = time.monotonic() - written
             if late > 4 * CONVERGE_SECONDS:
-                raise AssertionError(f"not in force after {late:.1f} s:\n{self.text()}\n{powerd.log()[-4000:]}")
+                raise AssertionError(f"not in force after {late:.1f} s: {powerd.status()}\n{self.text()}")
             time.sleep(0.05)
         self.outcome.slowest = max(self.outcome.slowest, time.monotonic() - written)
 

@@ -99,7 +99,7 @@ def test_the_variables_are_the_defaults_of_every_model() -> None:
 def test_a_context_from_the_variable_is_not_cut_to_what_fits() -> None:
     node = NodeDefaults(context=100_000, devices=machine(host=8).devices)
     assert decided(node).context == 100_000
-    assert decided(machine(host=5.2)).context == 2048
+    assert decided(machine(host=5)).context == 2048
 
 
 def test_an_automatic_batch_is_no_larger_than_the_pool() -> None:
@@ -118,7 +118,7 @@ def test_a_machine_of_which_nothing_is_known_decides_nothing() -> None:
     [
         (machine(), "the default of 4096 tokens"),
         (machine(40), "the default of 32768 tokens"),
-        (machine(host=5.2), "what fits into this machine's memory"),
+        (machine(host=5), "what fits into this machine's memory"),
         (NodeDefaults(context=8192), "OLLAMA_CONTEXT_LENGTH or `context_length` in powerd.yaml"),
         (NodeDefaults(context=1 << 20), "the context the model was trained for"),
     ],

@@ -74,3 +74,13 @@ def test_a_state_directory_that_cannot_be_written_is_said(tmp_path: Path) -> Non
 def test_nothing_half_written_is_left_behind(tmp_path: Path) -> None:
     accept(History(tmp_path, keep=5), "a", m=resolved(ONE, A))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000001.json", "000001.resolved.json"]
+
+
+def test_k07_what_a_kill_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    History(tmp_path / "none", keep=5).sweep()
+    history = History(tmp_path, keep=5)
+    accept(history, "good")
+    (tmp_path / ".new-abc").write_bytes(b"half")
+    history.sweep()
+    assert not (tmp_path / ".new-abc").exists()
+    assert history.latest() == record(1, "good")

@@ -25,9 +25,9 @@ def have(child: Child, **fields: Any) -> ReadBack:
     return answer.have
 
 
-def pss(pid: int) -> int:
+def held(pid: int, what: str) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
 
 
 def test_what_is_read_back_is_the_engines_own(spawn: Callable[[], Child]) -> None:
@@ -38,7 +38,7 @@ def test_what_is_read_back_is_the_engines_own(spawn: Callable[[], Child]) -> Non
     assert (said.layers, said.gpu_layers, said.adapters) == (4, 0, ())
     assert {device: share.layers for device, share in said.devices.items()} == {"cpu": 4}
     assert said.devices["cpu"].size == said.size
-    assert abs(said.pss - pss(child.process.pid)) < 4 << 20
+    assert abs(said.pss - held(child.process.pid, "Pss")) < 10 << 20, "others come and go that share pages with it"
 
 
 @pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
@@ -111,10 +111,11 @@ def test_locked_memory_that_the_system_refuses_fails_the_load(monkeypatch: pytes
 
 def test_what_was_admitted_is_there_before_the_first_request(spawn: Callable[[], Child]) -> None:
     child = spawn()
-    before = have(child, context=1024, parallel=4).pss
+    have(child, context=1024, parallel=4)
+    before = held(child.process.pid, "Pss_Anon")
     numbers = [child.ask("and so on " * 90, num_predict=8) for _ in range(4)]
     child.wait(*numbers)
-    assert pss(child.process.pid) < before * 1.1, "a full cache and full batches take no more than the load did"
+    assert held(child.process.pid, "Pss_Anon") < before * 1.1, "a full cache takes no more than the load did"
 
 
 def test_a_model_without_cells_has_none_of_another_type(spawn: Callable[[], Child], tmp_path: Path) -> None:

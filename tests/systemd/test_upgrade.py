@@ -19,7 +19,7 @@ def test_an_uninstall_leaves_the_operators_files_and_an_upgrade_keeps_serving_un
     service.start()
     service.wait("Fits", "demo")
     kept = {path: path.read_bytes() for path in machine.path("/etc/power").glob("*.yaml")}
-    in_use = machine.run("sh", "/srv/checkout/install/uninstall.sh")
+    in_use = machine.run("sh", "/srv/checkout/.make/uninstall.sh")
     assert (in_use.returncode, in_use.stderr) == (1, "the service is in use; first: systemctl disable --now powerd\n")
     assert machine.run("systemctl", "disable", "--now", "powerd").returncode == 0
     listed = machine.path("/usr/local/lib/powerd/installed").read_text().split()
@@ -28,7 +28,7 @@ def test_an_uninstall_leaves_the_operators_files_and_an_upgrade_keeps_serving_un
     assert [path for path in placed if machine.run("test", "-e", path).returncode == 0] == []
     assert {path: path.read_bytes() for path in machine.path("/etc/power").glob("*.yaml")} == kept
     assert machine.path("/var/lib/power/models/blobs").is_dir()
-    gone = machine.run("sh", "/srv/checkout/install/uninstall.sh")
+    gone = machine.run("sh", "/srv/checkout/.make/uninstall.sh")
     assert gone.returncode == 1
     assert "nothing is installed" in gone.stderr
 

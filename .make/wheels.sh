@@ -16,6 +16,8 @@ rocm) flags=-DGGML_HIP=on ;;
 	;;
 esac
 flags="$flags ${CMAKE_ARGS-}"
+extras=llama
+test "$BACKEND" != cuda || extras=llama,nvidia
 
 tag=$("${PYTHON:=python3}" -c 'import sys; assert sys.version_info >= (3, 11); print("cp%d%d" % sys.version_info[:2])') || {
 	echo "powerd needs Python 3.11 or newer; PYTHON names it (PYTHON=$PYTHON is not one)" >&2
@@ -39,14 +41,13 @@ if changed dependencies pyproject.toml || changed powerd powerd pyproject.toml R
 	cp -R powerd pyproject.toml README.md LICENSE "$scratch"
 	"$PYTHON" -m venv "$scratch/venv"
 	wheel() { CMAKE_ARGS=$flags "$scratch/venv/bin/python" -m pip wheel -qq -w "$dist" --find-links "$dist" "$@" >&2; }
+	rm -f "$dist"/powerd-*.whl
 	if changed dependencies pyproject.toml; then
-		rm -f "$dist"/*.whl
 		# pip's cache does not know for which hardware an engine was compiled: only the plain one is taken from there.
 		test "$flags" = " " && cached= || cached=--no-cache-dir
-		wheel $cached "$scratch[llama]"
+		wheel $cached "$scratch[$extras]"
 		touch -r "$scratch/began" "$dist/.dependencies"
 	else
-		rm -f "$dist"/powerd-*.whl
 		wheel --no-deps "$scratch"
 	fi
 	touch -r "$scratch/began" "$dist/.powerd"

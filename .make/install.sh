@@ -25,7 +25,9 @@ if at_home "$base" && ! at_home "$PREFIX"; then
 		"Name another: make install PYTHON=/usr/bin/python3"
 fi
 
-wheels=$(sh install/wheels.sh)
+wheels=$(sh .make/wheels.sh)
+extras=llama
+test "${BACKEND:-cpu}" != cuda || extras=llama,nvidia
 lib=$PREFIX/lib/powerd
 share=$PREFIX/share/powerd
 new=$DESTDIR$lib.new
@@ -48,7 +50,7 @@ directory "$PREFIX/lib"
 rm -rf "$new"
 "$PYTHON" -m venv "$new"
 pip() { PIP_DISABLE_PIP_VERSION_CHECK=1 "$new/bin/python" -m pip "$@"; }
-pip install -qq --no-index --no-compile --no-cache-dir --find-links "$wheels" 'powerd[llama]'
+pip install -qq --no-index --no-compile --no-cache-dir --find-links "$wheels" "powerd[$extras]"
 pip uninstall -qq --yes pip setuptools
 find "$new/bin" ! -type d ! -name 'python*' -exec rm -f {} +
 rm -rf "$new/include" "$new/share"
