@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from powerd.catalog.spec import ModelSpec
-from powerd.fleet.terms import RunnerView
+from powerd.fleet.terms import LoadFailure, RunnerView
 from powerd.protocol import Deployment
 from powerd.quantities import show_bytes
 from powerd.reconcile.readback import differences, where
@@ -59,6 +59,7 @@ class Facts:
     budget: tuple[int, int] = (0, 0)  # bytes needed, bytes in the ledger
     runner: RunnerView | None = None
     canary: Verdict = Verdict()  # of that runner
+    failure: LoadFailure | None = None  # the last load, where it failed
     last_unload: str = ""  # why the last runner ended, if one did
 
 
@@ -118,6 +119,8 @@ def _running(facts: Facts, deployment: Deployment) -> dict[str, _Statement]:
     }
     if facts.fits is not None:
         spoken["Fits"] = ("False", facts.fits.reason, facts.fits.message)
+    elif facts.failure is not None and facts.failure.memory:
+        spoken["Fits"] = ("False", "OutOfMemory", facts.failure.reason)
     runner = facts.runner
     if runner is None or runner.state not in {"ready", "draining"}:
         return spoken | _not_loaded(facts, runner)
@@ -144,6 +147,8 @@ def _ready(canary: Verdict, runner: RunnerView) -> _Statement:
 def _not_loaded(facts: Facts, runner: RunnerView | None) -> dict[str, _Statement]:
     if runner is not None and runner.state == "loading":
         loaded: _Statement = ("False", "Loading", f"{runner.progress:.0%}")
+    elif facts.failure is not None:
+        loaded = ("False", "LoadFailed", facts.failure.reason)
     elif facts.last_unload:
         loaded = ("False", "Unloaded", facts.last_unload.removeprefix("unloaded: "))
     elif facts.spec.state == "loaded":

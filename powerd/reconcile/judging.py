@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from powerd import metrics
-from powerd.fleet.terms import RunnerView
+from powerd.fleet.terms import LoadFailure, RunnerView
 from powerd.protocol import Deployment
 from powerd.reconcile.bulletin import Bulletin
 from powerd.reconcile.conditions import Facts, Truth, Verdict, as_declared, judge
@@ -68,11 +68,15 @@ class Judging:
             budget=self._needs(offer.deployment) if offer else (0, 0),
             runner=runner,
             canary=self.verdict(runner.pid) if runner else Verdict("pending"),
+            failure=self._failure(offer.deployment.key) if offer else None,
             last_unload=entry.last_unload,
         )
         entry.conditions = judge(facts, entry.conditions, entry.generation, time.time())
         for name, condition in entry.conditions.items():
             metrics.CONDITION.labels(entry.name, name).set({"True": 1, "False": 0}.get(condition.status, -1))
+
+    def _failure(self, key: str) -> LoadFailure | None:
+        return next((failure for failure in self._tools.fleet.failures() if failure.key == key), None)
 
     def _needs(self, deployment: Deployment) -> tuple[int, int]:
         """Bytes the deployment needs, and bytes there are, all devices together."""

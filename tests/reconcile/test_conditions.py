@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from powerd.catalog.spec import ModelSpec, Position
-from powerd.fleet.terms import RunnerView
+from powerd.fleet.terms import LoadFailure, RunnerView
 from powerd.names import Name
 from powerd.protocol import Deployment, ReadBack, Shape
 from powerd.reconcile.conditions import MODEL_CONDITIONS, Facts, Trouble, Verdict, as_declared, judge
@@ -42,6 +42,18 @@ def test_a_model_on_demand_is_as_declared_when_it_could_be_loaded() -> None:
     assert (conditions["Loaded"].status, conditions["Loaded"].reason) == ("False", "Idle")
     assert as_declared(SPEC, conditions)
     assert not as_declared(LOADED, conditions)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_load_that_failed_says_why_and_one_that_wanted_memory_does_not_fit(memory: bool) -> None:
+    failure = LoadFailure("m", DEPLOYMENT.key, "needs 9 GB and 8 GB are there", 1.0, 2, 61.0, memory)
+    failed = replace(STORED, spec=LOADED, failure=failure)
+    conditions = judge(failed, {}, 1, 0.0)
+    assert (conditions["Loaded"].reason, conditions["Loaded"].message) == ("LoadFailed", failure.reason)
+    expected = ("False", "OutOfMemory") if memory else ("True", "WithinBudget")
+    assert (conditions["Fits"].status, conditions["Fits"].reason) == expected
+    loading = replace(failed, runner=replace(RUNNER, state="loading"))
+    assert judge(loading, {}, 1, 0.0)["Loaded"].reason == "Loading"
 
 
 def test_a_running_model_is_compared_with_what_the_engine_says_it_has() -> None:
