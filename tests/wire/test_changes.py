@@ -183,7 +183,7 @@ def test_a_failing_model_never_delays_another(powerd: Powerd, weights: Path, tmp
     }
     assert "looks like HTML" in reasons["page"]["message"]
     assert "gone.gguf" in reasons["gone"]["message"]
-    assert reasons["later"]["reason"] == "NotYet"
+    assert reasons["later"]["reason"] == "BadSource"
     refused = powerd.post("/api/generate", {"model": "page", "prompt": "x"})
     assert refused.status_code == 503
     assert "looks like HTML" in refused.json()["error"]
