@@ -281,7 +281,7 @@ FromRunner = Progress | Ready | LoadFailed | Delta | Finished | Failed | Stats
 
 
 class RenderJob(msgspec.Struct, tag=True, omit_defaults=True):
-    """Messages and template in; `template` is Jinja text, empty = the generic template."""
+    """Messages and template in; an empty `template` is the generic one."""
 
     id: int
     messages: tuple[Message, ...]
@@ -291,14 +291,18 @@ class RenderJob(msgspec.Struct, tag=True, omit_defaults=True):
     eos: str = ""
     tools: tuple[dict[str, object], ...] = ()
     variables: dict[str, object] = {}
+    syntax: Literal["jinja", "go"] = "jinja"
+    suffix: str = ""  # what follows the gap to be filled; Go templates know it
+    lenient: bool = False  # a model's own Jinja: unknown tags are left out, other forms of the conversation tried
 
 
-class Rendered(msgspec.Struct, tag=True):
-    """The text, in at most MAX_FRAME pieces; `last` ends the job."""
+class Rendered(msgspec.Struct, tag=True, omit_defaults=True):
+    """The text, in at most MAX_FRAME pieces; `last` ends the job, with a note on what was left out of the template."""
 
     id: int
     text: str
     last: bool = True
+    note: str = ""
 
 
 class RenderFailed(msgspec.Struct, tag=True):

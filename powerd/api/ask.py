@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from powerd.catalog.spec import Template
 from powerd.errors import BadRequest
 from powerd.protocol import Message
 
@@ -19,6 +20,8 @@ class Ask:
     model: str  # as sent
     messages: tuple[Message, ...] = ()
     system: str = ""  # instead of the model's own
+    template: Template | None = None  # instead of the model's own
+    suffix: str = ""  # what follows the gap that the answer fills
     raw: str | None = None  # the finished prompt: no template, no messages
     with_stored: bool = True  # the model's own messages come first
     prefix: tuple[int, ...] = ()  # token ids before the prompt

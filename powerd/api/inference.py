@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import msgspec
@@ -24,7 +25,7 @@ from powerd.fleet.lease import Lease
 from powerd.fleet.process import Stream
 from powerd.fleet.terms import Reason, Unload, Want
 from powerd.options import Options, merge
-from powerd.prompt.choose import choose
+from powerd.prompt.choose import Chosen
 from powerd.protocol import Failed, Finished, Generate, Message, Row
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.readback import shortfall
@@ -275,26 +276,29 @@ async def rendered(context: ApiContext, ask: Ask, offer: Offer, notes: dict[str,
     if last.role == "assistant" and not last.content:
         messages = messages[:-1]
     header = offer.stored.header
+    chosen = template(ask, offer)
+    if ask.suffix and not chosen.inserts:
+        raise Unsupported("the template of the request has no .Suffix", "template")
+    if chosen.origin == "named":
+        notes["X-Powerd-Template"] = f"{chosen.name} (recognised; the model brings no template)"
     text = await context.renderers.render(
-        _template(offer, notes),
+        chosen.text,
         messages,
         bos=header.bos_text,
         eos=header.eos_text,
         add_generation_prompt=not open_end,
         tools=(),
         variables={} if ask.think is None else {"enable_thinking": ask.think},
+        syntax=chosen.syntax,
+        suffix=ask.suffix,
+        on_note=None if chosen.origin == "owner" else partial(notes.__setitem__, "X-Powerd-Template"),
     )
     return _left_open(text, last.content) if open_end else text
 
 
-def _template(offer: Offer, notes: dict[str, str]) -> str:
-    """The Jinja text to render with. Raises Unsupported for an owner's Go template."""
-    if offer.template is not None and offer.template.syntax != "jinja":
-        raise Unsupported(f"the template of {offer.name.display} is a Go template; this version renders Jinja only")
-    chosen = choose(offer.template.text if offer.template else None, offer.stored.header.chat_template)
-    if chosen.origin == "generic" and offer.stored.template:
-        notes["X-Powerd-Template"] = "generic (this version does not render the model's Go template)"
-    return chosen.text
+def template(ask: Ask, offer: Offer) -> Chosen:
+    """The request's own template, else the model's."""
+    return Chosen(ask.template.text, ask.template.syntax, "owner") if ask.template is not None else offer.chosen
 
 
 def _left_open(text: str, content: str) -> str:

@@ -273,8 +273,6 @@ _AVAILABLE = (
         "live",
         "The chat template; it wins over the model's own.",
         template,
-        not_yet="a `template` in Go's syntax is not available yet; write it in Jinja",
-        asks_it=lambda value: value.syntax == "go",
     ),
     Field(
         "parameters",

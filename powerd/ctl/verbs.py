@@ -53,6 +53,12 @@ def _prefix(parser: Parser) -> None:
     takes_json(parser, "the rows")
 
 
+def _render(parser: Parser) -> None:
+    _model(parser)
+    parser.add_argument("file", metavar="FILE", help="a JSON file of messages, or -")
+    takes_json(parser, "the answer of /api/chat")
+
+
 def _show(parser: Parser) -> None:
     _model(parser)
     one = parser.add_mutually_exclusive_group()
@@ -207,6 +213,16 @@ VERBS: tuple[Verb, ...] = (
         ("show demo", "show demo --template", "show demo --json"),
         "models:show",
         _show,
+    ),
+    Verb(
+        "render",
+        "models",
+        "the prompt that a model's template makes of messages",
+        "Prints the text that would be sent to the model, and generates nothing. FILE holds a list of messages, or an"
+        " object as /api/chat takes it; - reads from standard input.",
+        ("render demo messages.json", "render demo - < messages.json", "render demo messages.json --json"),
+        "render:render",
+        _render,
     ),
     Verb(
         "pull",

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 import structlog
@@ -50,7 +51,7 @@ class Renderers:
         self._helpers = [_Renderer(command) for _ in range(count)]
         self._free: asyncio.Queue[_Renderer] = asyncio.Queue()
         self._numbers = itertools.count(1)
-        self._jobs: set[asyncio.Task[str]] = set()
+        self._jobs: set[asyncio.Task[Rendered]] = set()
 
     async def start(self) -> None:
         """Spawn the helpers."""
@@ -75,11 +76,27 @@ class Renderers:
         add_generation_prompt: bool = True,
         tools: Sequence[dict[str, object]] = (),
         variables: Mapping[str, object] | None = None,
+        syntax: Literal["jinja", "go"] = "jinja",
+        suffix: str = "",
+        on_note: Callable[[str], None] | None = None,
     ) -> str:
-        """The prompt's text. Raises BadRequest with the template's own words, Timeout when no helper comes free."""
+        """The prompt's text. Raises BadRequest with the template's own words, Timeout when no helper comes free.
+
+        With `on_note` the job is lenient, and it hears what was left out of the template.
+        """
         number = next(self._numbers)
         job = RenderJob(
-            number, tuple(messages), template, add_generation_prompt, bos, eos, tuple(tools), dict(variables or {})
+            number,
+            tuple(messages),
+            template,
+            add_generation_prompt,
+            bos,
+            eos,
+            tuple(tools),
+            dict(variables or {}),
+            syntax,
+            suffix,
+            on_note is not None,
         )
         try:
             body = msgspec.msgpack.encode(job)
@@ -93,9 +110,12 @@ class Renderers:
         task = asyncio.create_task(self._work(helper, number, body))
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
-        return await asyncio.shield(task)  # who goes away leaves the job to end by itself, within its limit
+        done = await asyncio.shield(task)  # who goes away leaves the job to end by itself, within its limit
+        if done.note and on_note is not None:
+            on_note(done.note)
+        return done.text
 
-    async def _work(self, helper: _Renderer, number: int, body: bytes) -> str:
+    async def _work(self, helper: _Renderer, number: int, body: bytes) -> Rendered:
         try:
             with contextlib.suppress(_RendererEnded):
                 return await helper.render(number, body, self._limit)
@@ -120,7 +140,7 @@ class _Renderer:
         self._lives: set[asyncio.Task[None]] = set()
         self._job = 0
         self._pieces: list[str] = []
-        self._answer: asyncio.Future[str] | None = None
+        self._answer: asyncio.Future[Rendered] | None = None
         self._proven = False  # whether this process has answered anything
 
     def spawn(self) -> None:
@@ -150,7 +170,7 @@ class _Renderer:
         while self._lives:
             await asyncio.wait(self._lives)
 
-    async def render(self, number: int, body: bytes, limit: float) -> str:
+    async def render(self, number: int, body: bytes, limit: float) -> Rendered:
         """One job, `body` being its msgpack. Raises BadRequest, _RendererEnded."""
         self.spawn()
         assert self._child is not None
@@ -187,7 +207,7 @@ class _Renderer:
         elif isinstance(frame, Rendered):
             self._pieces.append(frame.text)
             if frame.last:
-                answer.set_result("".join(self._pieces))
+                answer.set_result(Rendered(frame.id, "".join(self._pieces), note=frame.note))
 
 
 def _frames(number: int, body: bytes) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ but by the process this runs in.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -22,21 +23,10 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from powerd.prompt.failed import MAX_OUTPUT, TemplateFailed
+
 MAX_TEMPLATE = 4 * 1024 * 1024  # characters
-MAX_OUTPUT = 4 * 1024 * 1024  # bytes of UTF-8
-_MAX_REASON = 500  # characters of an error text that may come from the template itself
 _COMPILED = 64  # templates kept
-
-
-class TemplateFailed(ValueError):
-    """The template refused or could not run. The text begins `template error: ` and ends with the line, if known."""
-
-    def __init__(self, reason: str, line: int | None = None) -> None:
-        if len(reason) > _MAX_REASON:
-            reason = reason[:_MAX_REASON] + "…"
-        reason = reason.encode("utf-8", "backslashreplace").decode("utf-8")
-        super().__init__(f"template error: {reason}" + (f" (line {line})" if line else ""))
-        self.line = line
 
 
 def compiled(text: str) -> Template:
@@ -51,6 +41,28 @@ def compiled(text: str) -> Template:
         raise _out_of_memory() from None
     except Exception as error:  # the parser and the compiler meet deep nesting in many ways
         raise TemplateFailed(_reason(error)) from None
+
+
+_UNKNOWN = re.compile(r"Encountered unknown tag '(\w+)'")
+_MOST_UNKNOWN = 8  # tags that are left out of one template
+
+
+def without_unknown_tags(text: str) -> tuple[str, list[str]]:
+    """The template without the tags nobody knows, and their names; what stands between two of them stays.
+
+    Raises TemplateFailed for a template that cannot be read even so.
+    """
+    unknown: list[str] = []
+    while True:
+        try:
+            compiled(text)
+            return text, unknown
+        except TemplateFailed as error:
+            found = _UNKNOWN.search(str(error))
+            if found is None or len(unknown) == _MOST_UNKNOWN:
+                raise
+        unknown.append(found[1])
+        text = re.sub(rf"\{{%([-+]?)\s*(?:end)?{found[1]}\b.*?([-+]?)%\}}", r"{#\1 \2#}", text, flags=re.DOTALL)
 
 
 def run(text: str, variables: Mapping[str, Any], now: datetime) -> str:
@@ -121,6 +133,8 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
+    if isinstance(value, Iterator):  # what `map` and `select` make
+        value = list(value)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

@@ -17,7 +17,7 @@ from powerd.names import Name
 from powerd.prompt.capabilities import capabilities
 from powerd.reconcile.acquire import model_layer
 from powerd.reconcile.decide import Choice, NodeDefaults, automatic_source, choice_of, fitted
-from powerd.reconcile.offer import Offer
+from powerd.reconcile.offer import OWNED_TEMPLATE, Offer, chosen
 from powerd.reconcile.step import Composed, Fetched, recipe
 from powerd.store.files import read_small
 from powerd.store.gguf import Header
@@ -73,7 +73,8 @@ def compose(spec: ModelSpec, fetched: Fetched, header: Header, store: Store) -> 
         inherited=[(layer.media_type, str(layer.digest), layer.size) for layer in fetched.inherited],
         revision=fetched.revision,
     )
-    return store.publish(spec.name, layers, describe(header) | {"powerd": msgspec.to_builtins(made)})
+    ours = {"powerd": msgspec.to_builtins(made), **({OWNED_TEMPLATE: "owner"} if spec.template else {})}
+    return store.publish(spec.name, layers, describe(header) | ours)
 
 
 _SAME_PLACE = {kind: {JINJA_TYPE, TEMPLATE_TYPE} for kind in (JINJA_TYPE, TEMPLATE_TYPE)}
@@ -131,16 +132,17 @@ def declared_offer(spec: ModelSpec, stored: StoredModel, node: NodeDefaults) -> 
     """The offer of a declared model. Its texts are read back from the composition, inherited ones among them."""
     params, choice = _chosen(stored, choice_of(spec, f"`context:` of {spec.display} in models.yaml"))
     decided = fitted(stored, choice, node)
+    template = spec.template or _own_template(stored)
     return Offer(
         name=Name.parse(f"{spec.name.model}:{spec.name.tag}"),
         stored=stored,
         deployment=decided.deployment,
         choices=decided.sentences,
         origin="declared",
-        capabilities=_capabilities(stored),
+        capabilities=_capabilities(stored, template),
         context_source=choice.context_source or automatic_source(decided.deployment, node),
         system=stored.system,
-        template=spec.template or _own_template(stored),
+        template=template,
         parameters=params,
         messages=stored.messages,
         keep_alive=spec.keep_alive,
@@ -156,16 +158,17 @@ def installed_offer(stored: StoredModel, defaults: Defaults, node: NodeDefaults)
     """The offer of a model no entry declares: its own layers over the `defaults:` block."""
     params, choice = _chosen(stored, choice_of(defaults, "`context:` under `defaults:` in models.yaml"))
     decided = fitted(stored, choice, node)
+    template = _own_template(stored)
     return Offer(
         name=stored.name,
         stored=stored,
         deployment=decided.deployment,
         choices=decided.sentences,
         origin="lower" if stored.read_only else "installed",
-        capabilities=_capabilities(stored),
+        capabilities=_capabilities(stored, template),
         context_source=choice.context_source or automatic_source(decided.deployment, node),
         system=stored.system or defaults.system,
-        template=_own_template(stored),
+        template=template,
         parameters=dict(defaults.parameters) | params,
         messages=stored.messages,
         keep_alive=defaults.keep_alive,
@@ -189,8 +192,12 @@ def _chosen(stored: StoredModel, choice: Choice) -> tuple[dict[str, Any], Choice
 
 
 def _own_template(stored: StoredModel) -> Template | None:
-    return Template(stored.jinja, "jinja") if stored.jinja else None
+    """The template that the model's owner wrote: a Jinja layer is always that, a Go layer where the config says so."""
+    if stored.jinja:
+        return Template(stored.jinja, "jinja")
+    owned = stored.template and stored.config.get(OWNED_TEMPLATE)
+    return Template(stored.template or "", "go") if owned else None
 
 
-def _capabilities(stored: StoredModel) -> tuple[str, ...]:
-    return capabilities(stored.header.pooling_type)
+def _capabilities(stored: StoredModel, template: Template | None) -> tuple[str, ...]:
+    return capabilities(stored.header.pooling_type, chosen(stored, template).inserts)

@@ -17,6 +17,9 @@ from powerd import options
 from powerd.catalog.template import MAX_TEMPLATE, syntax_of
 from powerd.errors import BadRequest
 from powerd.modelfile import ModelfileError, semver
+from powerd.prompt.failed import TemplateFailed
+from powerd.prompt.gotemplate.parser import parse
+from powerd.reconcile.offer import OWNED_TEMPLATE
 from powerd.store import manifest as m
 from powerd.store.gguf import Header
 
@@ -25,7 +28,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: What a config says of a model, as far as a model made from it says the same.
 _INHERITED = (
     *("model_format", "model_family", "model_families", "model_type", "file_type", "renderer", "parser", "requires"),
-    *("capabilities", "context_length", "embedding_length", "base_name", "architecture", "os"),
+    *("capabilities", "context_length", "embedding_length", "base_name", "architecture", "os", OWNED_TEMPLATE),
 )
 _STRINGS = {"model_family": "model_family", "base_name": "base_name", "quantization_level": "file_type"}
 _LENGTHS = ("context_length", "embedding_length")
@@ -59,8 +62,6 @@ class CreateRequest:
             f"warning: {each} is not built into powerd; it is kept and shown, and the model's own chat template is used"
             for each in unknown
         ]
-        if self.template and syntax_of(self.template) == "go":
-            warnings.append("warning: the Go template is kept and shown; this version of powerd does not apply it")
         if self.adapters:
             warnings.append("warning: the adapter is kept with the model; this version of powerd does not apply it")
         return warnings
@@ -80,6 +81,8 @@ def config(
     described = m.describe(header)
     made = inherited | described if new_weights else described | inherited
     given = {"renderer": request.renderer, "parser": request.parser, "requires": version(request.requires)}
+    if request.template and syntax_of(request.template) == "go":
+        given[OWNED_TEMPLATE] = "owner"
     return made | {key: value for key, value in given.items() if value} | overrides(request.info)
 
 
@@ -153,13 +156,18 @@ def replaced(made: list[tuple[str, bytes]]) -> frozenset[str]:
 
 
 def _template(text: str) -> tuple[str, bytes]:
-    """A template as the layer of its syntax; looked at only as far as its delimiters."""
+    """A template as the layer of its syntax: Go is parsed, of Jinja only the delimiters are looked at."""
     if len(text) > MAX_TEMPLATE:
         raise BadRequest(f"template error: longer than {MAX_TEMPLATE} characters", "template")
-    go = syntax_of(text) == "go"
-    for opening, closing in (("{{", "}}"),) if go else (("{{", "}}"), ("{%", "%}"), ("{#", "#}")):
+    if syntax_of(text) == "go":
+        try:
+            parse(text)
+        except TemplateFailed as error:
+            raise BadRequest(str(error), "template") from None
+        return m.TEMPLATE_TYPE, text.encode()
+    for opening, closing in (("{{", "}}"), ("{%", "%}"), ("{#", "#}")):
         _check_pairs(text, opening, closing)
-    return (m.TEMPLATE_TYPE if go else m.JINJA_TYPE, text.encode())
+    return m.JINJA_TYPE, text.encode()
 
 
 def _check_pairs(text: str, opening: str, closing: str) -> None:

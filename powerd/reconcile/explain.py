@@ -145,12 +145,14 @@ def _texts(subject: Subject) -> Iterator[Value]:
     if offer.system is not None:
         own = OWN if stored.system == offer.system and _at(subject, "system") is None else _origin(subject, "system")
         yield Value("system", offer.system, own)
-    kind, origin = "generic", BUILT_IN
-    if offer.template is not None:
-        kind, origin = offer.template.syntax, _place(subject, "template") or "the model's own template"
-    elif stored.header.chat_template:
-        kind, origin = "jinja", "the GGUF's own template"
-    yield Value("template", kind, origin)
+    chosen = offer.chosen
+    origins = {
+        "owner": _place(subject, "template") or "the model's own template",
+        "layer": "the model's own template",
+        "model": "the GGUF's own template",
+    }
+    known = {"named": chosen.name, "generic": "generic"}
+    yield Value("template", known.get(chosen.origin, chosen.syntax), origins.get(chosen.origin, BUILT_IN))
 
 
 def _parameters(subject: Subject) -> Iterator[Value]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from powerd.catalog.spec import Overflow, RequestOptions, Require, SchedulingClass, Template
 from powerd.names import Name
+from powerd.prompt.choose import Brought, Chosen, choose
 from powerd.protocol import Deployment
 from powerd.store.manifest import StoredModel
 
@@ -24,7 +25,7 @@ class Offer:
     capabilities: tuple[str, ...]  # contract section 9
     context_source: str  # "context: of demo in models.yaml", "the default of 4096", "the model's trained context"
     system: str | None = None
-    template: Template | None = None  # the owner's; None = the GGUF's own, else the generic one
+    template: Template | None = None  # the owner's; None = what the model brings, see `chosen`
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     messages: tuple[tuple[str, str], ...] = ()
     keep_alive: float | None = None  # seconds; inf = pinned; None = the daemon's default
@@ -37,6 +38,29 @@ class Offer:
     target: Name | None = None  # alias: the declared name it stands for
 
     @property
+    def chosen(self) -> Chosen:
+        """The template that requests are rendered with."""
+        return chosen(self.stored, self.template)
+
+    @property
     def pinned(self) -> bool:
         """Whether only the operator may unload it."""
         return self.keep_alive == float("inf")
+
+
+#: The key of a config that says whose the Go template layer is: the owner's own wins over the GGUF's template.
+OWNED_TEMPLATE = "powerd_template"
+
+
+def chosen(stored: StoredModel, owner: Template | None) -> Chosen:
+    """The template a stored model is served with; `owner` is the one its owner wrote."""
+    header, config = stored.header, stored.config
+    brought = Brought(
+        layer=stored.template,
+        jinja=header.chat_template,
+        renderer=str(config.get("renderer") or ""),
+        parser=str(config.get("parser") or ""),
+        end_token=header.eos_text,
+        name=header.name or "",
+    )
+    return choose((owner.text, owner.syntax) if owner is not None else None, brought)

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import msgspec
 
 from powerd.prompt.conversation import render
-from powerd.prompt.jinja import MAX_OUTPUT, TemplateFailed
+from powerd.prompt.failed import MAX_OUTPUT, TemplateFailed
 from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Part, Rendered, RenderFailed, RenderJob, ToRender, encode
 
 MEMORY = 512 * 1024 * 1024  # bytes of address space
@@ -125,14 +125,16 @@ def answers(job: RenderJob | RenderFailed) -> Iterator[Rendered | RenderFailed]:
     if isinstance(job, RenderFailed):
         yield job
         return
+    notes: list[str] = []
     try:
-        text = render(job, datetime.now().astimezone())
+        text = render(job, datetime.now().astimezone(), notes.append)
     except TemplateFailed as error:
         yield RenderFailed(job.id, str(error))
         return
     pieces = list(pieces_of(text))
     for number, piece in enumerate(pieces, 1):
-        yield Rendered(job.id, piece, last=number == len(pieces))
+        last = number == len(pieces)
+        yield Rendered(job.id, piece, last, "; ".join(notes) if last else "")
 
 
 def pieces_of(text: str) -> Iterator[str]:

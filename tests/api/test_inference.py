@@ -13,7 +13,9 @@ from powerd.api.ask import Ask, packed, unpacked
 from powerd.api.inference import conversation, failure
 from powerd.catalog.spec import ALWAYS, Template
 from powerd.errors import BadRequest
+from powerd.names import Name
 from powerd.protocol import Failed, Message
+from powerd.store.manifest import TEMPLATE_TYPE, Layer
 from tests.api.rig import Rig
 
 USER = Message("user", "hi")
@@ -54,11 +56,99 @@ def test_the_template_of_the_weights_is_used_and_the_owners_wins(rig: Rig, decla
     assert rendered(rig, model="own") == "[user:hi]>"
 
 
-def test_a_go_template_is_refused_in_words(rig: Rig, declare: Any) -> None:
-    declare("go", template=Template("{{ .Prompt }}", "go"))
-    answer = rig.post("/api/chat", {"model": "go", "messages": HI})
+WHOLE_GO = "{{ range .Messages }}{{ .Thinking }}{{ .ToolCalls }}{{ .ToolName }}<{{ .Role }}>{{ .Content }}{{ end }}"
+WHOLE_GO += "{{ .Tools }}"
+
+
+@pytest.mark.parametrize(
+    ("layer", "origin", "begins"),
+    [
+        ("{{ .Prompt }}", "model", "<|im_start|>"),  # the GGUF's own can do more
+        (WHOLE_GO, "layer", "[]<user>hi[]"),
+        (WHOLE_GO + "{{ if }}", "model", "<|im_start|>"),
+    ],
+)
+def test_a_pulled_go_template_is_used_where_it_can_do_as_much(rig: Rig, layer: str, origin: str, begins: str) -> None:
+    demo = rig.library.find("demo").stored
+    digest, size = rig.store.put(layer.encode())
+    rig.store.publish(Name.parse("pulled"), [*demo.layers, Layer(TEMPLATE_TYPE, digest, size)], demo.config)
+    rig.run(rig.library.refresh())
+    try:
+        told = rig.post("/api/chat", {"model": "pulled", "messages": HI, "_debug_render_only": True}).json()
+        assert told["_debug_info"]["template"]["origin"] == origin
+        assert told["_debug_info"]["rendered_template"].startswith(begins)
+        shown = rig.post("/api/show", {"model": "pulled"}).json()
+        assert (shown["template"] == layer) is (origin == "layer")
+        assert f"TEMPLATE {layer}\n" in shown["modelfile"]
+    finally:
+        rig.ask("DELETE", "/api/delete", {"model": "pulled"})
+
+
+GO = "{{ range .Messages }}<{{ .Role }}>{{ .Content }}{{ end }}<assistant>"
+
+
+def test_the_owners_go_template_wins_and_leaves_an_answer_open(rig: Rig, declare: Any) -> None:
+    declare("go", system="S", template=Template(GO, "go"))
+    assert rendered(rig, model="go") == "<system>S<user>hi<assistant>"
+    open_end = [*HI, {"role": "assistant", "content": "Once"}]
+    assert rendered(rig, model="go", messages=open_end) == "<system>S<user>hi<assistant>Once"
+
+
+def test_a_go_template_learns_whether_to_think(rig: Rig, declare: Any) -> None:
+    declare("tell", template=Template("{{ .Think }} {{ .IsThinkSet }}{{ range .Messages }}{{ end }}", "go"))
+    assert rendered(rig, model="tell", think=False) == "false true"
+    assert rendered(rig, model="tell") == "false false"
+
+
+def only_rendered(rig: Rig, **body: Any) -> Any:
+    return rig.post("/api/generate", {"prompt": "a", "_debug_render_only": True, **body})
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("[{{ .System }}|{{ .Prompt }}]{{ .Response }} gone", "[S|a]"),
+        ("{% for m in messages %}{{ m.role }} {% endfor %}", "system user "),
+    ],
+)
+def test_a_request_may_bring_a_template_in_either_syntax(rig: Rig, declare: Any, template: str, expected: str) -> None:
+    declare("coach", system="S", template=Template(GO, "go"))
+    answer = only_rendered(rig, model="coach", template=template)
+    assert answer.json()["_debug_info"]["rendered_template"] == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("a\n{{ .Prompt }}{{ if .System }}", "{{if}} is not closed by {{end}} (line 2)"),
+        ("a\n\n{{ last .Messages }}", 'function "last" not defined (line 3)'),
+        ("{{ range .Messages }}\n{{ .Nope }}{{ end }}", "can't evaluate field Nope in type Message (line 2)"),
+        ("{% for %}{% endfor %}", "(line 1)"),
+    ],
+)
+def test_a_requests_template_that_is_none_is_a_400_with_its_line(rig: Rig, template: str, problem: str) -> None:
+    answer = only_rendered(rig, model="demo", template=template)
     assert answer.status_code == 400
-    assert "Go template" in answer.json()["error"]
+    assert answer.json()["error"].startswith("template error: ")
+    assert problem in answer.json()["error"]
+
+
+def test_whose_template_it_is_is_told_with_the_prompt(rig: Rig, declare: Any) -> None:
+    declare("go", template=Template(GO, "go"))
+    for model, told in (("demo", ("model", "jinja")), ("go", ("owner", "go"))):
+        template = only_rendered(rig, model=model).json()["_debug_info"]["template"]
+        assert (template["origin"], template["syntax"]) == told
+    assert "template" not in only_rendered(rig, model="demo", raw=True).json()["_debug_info"]
+
+
+def test_a_suffix_needs_a_template_with_a_place_for_it(rig: Rig, declare: Any) -> None:
+    declare("coder", template=Template("<pre>{{ .Prompt }}<suf>{{ .Suffix }}<mid>", "go"))
+    assert only_rendered(rig, model="coder", suffix="b").json()["_debug_info"]["rendered_template"] == (
+        "<pre>a<suf>b<mid>"
+    )
+    assert "insert" in rig.post("/api/show", {"model": "coder"}).json()["capabilities"]
+    for body in ({"model": "demo"}, {"model": "coder", "template": "{{ .Prompt }}"}):
+        assert only_rendered(rig, suffix="b", **body).status_code == 400
 
 
 def test_a_template_that_refuses_is_a_400_with_its_own_words(rig: Rig, declare: Any) -> None:

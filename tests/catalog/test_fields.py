@@ -333,7 +333,6 @@ def test_a_key_cannot_smuggle_lines_into_the_log() -> None:
         ("think: high", "`think`"),
         ("overflow: truncate", "`overflow"),
         ("overflow: shift", "`overflow"),
-        ("template: '{{ .Prompt }}'", "`template`"),
     ],
 )
 def test_what_this_version_cannot_do_is_said_of_the_model_and_as_a_warning(line: str, sentence: str) -> None:
@@ -345,7 +344,15 @@ def test_what_this_version_cannot_do_is_said_of_the_model_and_as_a_warning(line:
 
 
 @pytest.mark.parametrize(
-    "line", ["think: auto", "overflow: dialect", "overflow: reject", "adapters: []", "template: hi"]
+    "line",
+    [
+        "think: auto",
+        "overflow: dialect",
+        "overflow: reject",
+        "adapters: []",
+        "template: hi",
+        "template: '{{ .Prompt }}'",
+    ],
 )
 def test_what_it_can_do_is_no_warning(line: str) -> None:
     read = catalog(entry(f"source: x\n{line}"))

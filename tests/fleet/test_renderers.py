@@ -168,3 +168,25 @@ def test_stopping_leaves_no_process() -> None:
     rendering(play)
     assert seen
     asyncio.run(until(lambda: not alive(seen[0])))
+
+
+def test_what_a_lenient_job_left_out_is_told_and_other_jobs_are_strict() -> None:
+    async def play(renderers: Renderers) -> None:
+        notes: list[str] = []
+        assert await renderers.render("{% frob %}" + ECHO, HI, on_note=notes.append) == "hi"
+        assert notes == ["tags nobody knows were left out: frob"]
+        assert await renderers.render(ECHO, HI, on_note=notes.append) == "hi"
+        assert len(notes) == 1
+        with pytest.raises(BadRequest, match="unknown tag"):
+            await renderers.render("{% frob %}" + ECHO, HI)
+
+    rendering(play)
+
+
+def test_go_templates_are_rendered_with_a_suffix() -> None:
+    async def play(renderers: Renderers) -> None:
+        assert await renderers.render("{{ .Prompt }}|{{ .Suffix }}", HI, syntax="go", suffix="end") == "hi|end"
+        with pytest.raises(BadRequest, match=r'template error: function "x" not defined \(line 1\)'):
+            await renderers.render("{{ x }}", HI, syntax="go")
+
+    rendering(play)

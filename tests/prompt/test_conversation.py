@@ -10,6 +10,7 @@ import pytest
 
 import powerd.demo
 from powerd.prompt.conversation import as_mapping, render
+from powerd.prompt.failed import TemplateFailed
 from powerd.protocol import Message, RenderJob, ToolCall
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -91,6 +92,58 @@ def test_templates_see_the_special_tokens_and_the_variables() -> None:
 def test_variables_do_not_replace_what_the_form_fixes() -> None:
     job = RenderJob(1, (Message("user", "a"),), "{{ messages[0].content }}", variables={"messages": []})
     assert render(job, NOW) == "a"
+
+
+ROUND = (Message("user", "a"), Message("assistant", tool_calls=(ToolCall("f", {"k": "é"}),)))
+SYSTEM = (Message("system", "S"), Message("user", "a"))
+REFUSING = {
+    "no tools at all": ("{% for tool in tools %}{% endfor %}done", ROUND, "done"),
+    "arguments as text": (
+        "{% for m in messages %}{% for c in m.tool_calls %}{{ 'x' + c.function.arguments }}{% endfor %}{% endfor %}",
+        ROUND,
+        'x{"k": "é"}',
+    ),
+    "no system message": (
+        "{% for m in messages %}"
+        "{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{{ m.role }}:{{ m.content }}{% endfor %}",
+        SYSTEM,
+        "user:S\n\na",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSING)
+def test_a_models_template_that_refuses_the_usual_form_gets_the_one_it_wants(case: str) -> None:
+    template, messages, expected = REFUSING[case]
+    assert render(RenderJob(1, messages, template, lenient=True), NOW) == expected
+    with pytest.raises(TemplateFailed):
+        render(RenderJob(1, messages, template), NOW)
+
+
+def test_thoughts_have_another_name_in_templates_that_ask_for_it() -> None:
+    calls = (ToolCall("f", {}),)
+    turns = (
+        Message("assistant", thinking="a", tool_calls=calls),
+        Message("assistant", "b", thinking="b", tool_calls=calls),
+    )
+    template = "{% for message in messages %}{{ message.thinking }}{{ message.reasoning_content }} {% endfor %}"
+    assert render(RenderJob(1, turns, template), NOW) == "aa b "
+    assert as_mapping(turns[0]).get("thinking") is None
+
+
+def test_where_no_form_helps_the_first_refusal_counts() -> None:
+    template = "{{ raise_exception(messages | length ~ ' messages') }}"
+    with pytest.raises(TemplateFailed, match="2 messages"):
+        render(RenderJob(1, SYSTEM, template, lenient=True), NOW)
+
+
+def test_unknown_tags_of_a_models_template_are_left_out_and_told() -> None:
+    notes: list[str] = []
+    assert render(RenderJob(1, (), "{% frob %}a{% endfrob %}", lenient=True), NOW, notes.append) == "a"
+    assert notes == ["tags nobody knows were left out: frob"]
+    with pytest.raises(TemplateFailed, match="unknown tag 'frob'"):
+        render(RenderJob(1, (), "{% frob %}a{% endfrob %}"), NOW)
 
 
 def test_a_message_has_only_the_keys_that_say_something() -> None:

@@ -13,7 +13,8 @@ import jinja2.debug  # noqa: F401 - Jinja2 imports it at the first syntax error,
 import pytest
 
 from powerd.prompt import jinja
-from powerd.prompt.jinja import TemplateFailed, compiled, run
+from powerd.prompt.failed import TemplateFailed
+from powerd.prompt.jinja import compiled, run, without_unknown_tags
 
 NOW = datetime(2025, 7, 26, 9, 5, tzinfo=timezone(timedelta(hours=2), "CEST"))
 
@@ -90,6 +91,26 @@ def test_raise_exception_says_what_the_template_says_and_where() -> None:
 
 def test_an_unknown_tag_names_the_tag_and_the_line() -> None:
     assert str(refusal("a\n{% frobnicate %}")) == "template error: Encountered unknown tag 'frobnicate'. (line 2)"
+
+
+def test_unknown_tags_can_be_left_out_with_what_they_do_to_white_space() -> None:
+    template = "a {%- frob x='%' %} b {% endfrob -%} c\n  {% zap %}\nd{% generation %}e{% endgeneration %}"
+    text, unknown = without_unknown_tags(template)
+    assert unknown == ["frob", "zap"]
+    assert out(text) == out(
+        template.replace("frob x='%'", "if 1").replace("endfrob", "endif").replace("zap", "set x=1")
+    )
+    assert without_unknown_tags("{% if a %}{% endif %}") == ("{% if a %}{% endif %}", [])
+
+
+@pytest.mark.parametrize("template", ["{% frob %}{% if %}", "{% frob", "".join(f"{{% tag{n} %}}" for n in range(9))])
+def test_a_template_that_cannot_be_read_without_them_either_is_refused(template: str) -> None:
+    with pytest.raises(TemplateFailed):
+        without_unknown_tags(template)
+
+
+def test_tojson_takes_what_map_makes() -> None:
+    assert out("{{ [{'a': 1}] | map(attribute='a') | tojson }}") == "[1]"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,6 @@ def test_what_is_kept_and_not_acted_on_is_told() -> None:
     assert [text.split()[:3] for text in request.warnings] == [
         ["warning:", "renderer", "'r'"],
         ["warning:", "parser", "'p'"],
-        ["warning:", "the", "Go"],
         ["warning:", "the", "adapter"],
     ]
     assert CreateRequest("x", template="{% x %}").warnings == []

@@ -128,7 +128,7 @@ def test_create_from_an_uploaded_gguf_and_quantize_it(client: ollama.Client, pow
         ({"model": "x", "from": "demo", "quantize": "q9"}, 400, "unsupported quantization type q9 - supported types"),
         ({"model": "x", "from": "demo", "quantize": "IQ1_S"}, 400, "importance matrix"),
         ({"model": "x", "from": "demo", "parameters": {"temperature": "hot"}}, 400, '"temperature" must be of type'),
-        ({"model": "x", "from": "demo", "template": "{{ .Prompt"}, 400, "template error: line 1"),
+        ({"model": "x", "from": "demo", "template": "{{ .Prompt"}, 400, "template error: {{ of line 1"),
         ({"model": "x", "from": "demo", "requires": "soon"}, 400, "requires must be a valid semver (e.g. 0.14.0)"),
         ({"model": "x", "from": "demo", "draft_files": {"d": "sha256:0"}}, 400, "not available in this version"),
     ],

@@ -137,7 +137,8 @@ async def _load_or_unload(call: Call, ask: Ask, body: Callable[[str, str, int], 
 async def _render_only(call: Call, ask: Ask, body: dict[str, object]) -> None:
     offer = inference.find(call.context, ask)
     prompt = await inference.rendered(call.context, ask, offer, call.headers)
-    await call.answer(translate.only_rendered(ask.model, prompt, time.time_ns(), body))
+    chosen = inference.template(ask, offer) if ask.raw is None else None
+    await call.answer(translate.only_rendered(ask.model, prompt, chosen, time.time_ns(), body))
 
 
 # ---------------------------------------------------------------- changing models

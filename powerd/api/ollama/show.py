@@ -9,7 +9,6 @@ import msgspec
 
 from powerd.api.ollama.listing import details, modified
 from powerd.modelfile import Command, Modelfile, write
-from powerd.prompt.choose import choose
 from powerd.reconcile.offer import Offer
 from powerd.store.gguf_types import Array, Value
 from powerd.store.manifest import ADAPTER_TYPE, PROJECTOR_TYPE
@@ -64,7 +63,7 @@ def _plain(value: Value, arrays: Callable[[Array], Sequence[object]] | None) -> 
 
 def template(offer: Offer) -> str:
     """The template requests are rendered with."""
-    return choose(offer.template.text if offer.template else None, offer.stored.header.chat_template).text
+    return offer.chosen.text
 
 
 def _parameters(offer: Offer) -> dict[str, Any]:

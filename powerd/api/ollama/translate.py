@@ -19,7 +19,10 @@ import msgspec
 from powerd.api.ask import Ask, Timing, unpacked
 from powerd.api.ollama.schema import ChatMessage, ChatRequest, GenerateRequest, Inference
 from powerd.api.status import Refusal
+from powerd.catalog.spec import Template
+from powerd.catalog.template import syntax_of
 from powerd.errors import BadRequest, PowerError, Unsupported
+from powerd.prompt.choose import Chosen
 from powerd.protocol import Finished, Message, ToolCall
 from powerd.quantities import parse_duration
 
@@ -67,12 +70,12 @@ def generate(request: GenerateRequest) -> Ask:
         needs.append("insert")
     if request.images:
         needs.append("vision")
-    if request.template:
-        raise Unsupported("a template in a request is not available in this version of powerd", "template")
     return Ask(
         request.model,
         messages=(Message("user", request.prompt),),
         system=request.system,
+        template=Template(request.template, syntax_of(request.template)) if request.template else None,
+        suffix=request.suffix,
         raw=request.prompt if request.raw else None,
         with_stored=request.context is None,
         prefix=tuple(request.context or ()),
@@ -257,7 +260,9 @@ def empty_chat(model: str, reason: str, now: int) -> bytes:
     return _json({"model": model, "created_at": utc(now), "message": message, "done": True, "done_reason": reason})
 
 
-def only_rendered(model: str, prompt: str, now: int, body: Mapping[str, object]) -> bytes:
-    """The answer to `_debug_render_only`: the prompt, and nothing generated."""
-    debug = {"rendered_template": prompt}
+def only_rendered(model: str, prompt: str, chosen: Chosen | None, now: int, body: Mapping[str, object]) -> bytes:
+    """The answer to `_debug_render_only`: the prompt, and nothing generated. Ours: whose template `chosen` is."""
+    debug: dict[str, object] = {"rendered_template": prompt}
+    if chosen is not None:
+        debug["template"] = {"origin": chosen.origin, "syntax": chosen.syntax, "name": chosen.name}
     return _json({"model": model, "created_at": utc(now), **body, "done": False, "_debug_info": debug})

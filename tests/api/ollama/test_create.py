@@ -111,12 +111,15 @@ def test_what_is_given_replaces_and_the_rest_is_inherited(rig: Rig) -> None:
 
 def test_empty_texts_keep_the_bases_and_a_go_template_takes_the_place_of_jinja(rig: Rig) -> None:
     rig.lines("/api/create", {"model": "first", "from": "demo", "system": "one", "template": "{% if a %}{% endif %}"})
-    lines = rig.lines("/api/create", {"model": "second", "from": "first", "system": "", "template": "{{ .Prompt }}"})
-    assert [line["status"] for line in lines if "Go template" in line["status"]]
+    rig.lines("/api/create", {"model": "second", "from": "first", "system": "", "template": "{{ .Prompt }}"})
     stored = rig.store.find(Name.parse("second"))
     assert stored is not None
     assert (stored.system, stored.template, stored.jinja) == ("one", "{{ .Prompt }}", None)
-    assert "TEMPLATE {{ .Prompt }}\n" in rig.post("/api/show", {"model": "second"}).json()["modelfile"]
+    shown = rig.post("/api/show", {"model": "second"}).json()
+    assert "TEMPLATE {{ .Prompt }}\n" in shown["modelfile"]
+    assert shown["template"] == "{{ .Prompt }}"  # the weights' own can do more, and the owner's wins all the same
+    rig.lines("/api/create", {"model": "third", "from": "second", "system": "three"})
+    assert rig.post("/api/show", {"model": "third"}).json()["template"] == "{{ .Prompt }}"
 
 
 def test_a_declared_model_can_be_the_base_and_not_the_target(rig: Rig, request: pytest.FixtureRequest) -> None:
@@ -301,7 +304,8 @@ def test_a_blob_that_was_never_uploaded(rig: Rig) -> None:
         ({"parameters": {"stop": "x"}}, 'option "stop" must be of type array'),
         ({"parameters": {"top_p": 2}}, 'option "top_p" must be between 0 and 1'),
         ({"template": "{% if x"}, "template error: line 1: {% is not closed by %}"),
-        ({"template": "a\n{{ .Prompt"}, "template error: line 2: {{ is not closed by }}"),
+        ({"template": "a\n{{ .Prompt"}, "template error: {{ of line 2 is not closed by }} (line 2)"),
+        ({"template": "{{ .Prompt }}\n{{ frob . }}"}, 'template error: function "frob" not defined (line 2)'),
         ({"files": {"a": 5}}, "expected string"),
         ({"remote_host": "ollama.com"}, "remote_host: not available in this version"),
     ],

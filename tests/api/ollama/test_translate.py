@@ -13,6 +13,7 @@ import pytest
 from powerd.api.ask import Timing, packed
 from powerd.api.ollama import translate
 from powerd.api.ollama.schema import ChatRequest, GenerateRequest
+from powerd.catalog.spec import Template
 from powerd.errors import BadRequest, Busy, Unsupported
 from powerd.protocol import Finished, Message, ToolCall
 
@@ -124,10 +125,15 @@ def test_top_logprobs_has_its_range(count: int) -> None:
         generate(top_logprobs=count)
 
 
-def test_logprobs_and_templates_are_refused_as_not_available() -> None:
-    for body in ({"logprobs": True}, {"template": "{{ .Prompt }}"}):
-        with pytest.raises(Unsupported, match="not available"):
-            generate(**body)
+def test_logprobs_are_refused_as_not_available() -> None:
+    with pytest.raises(Unsupported, match="not available"):
+        generate(logprobs=True)
+
+
+def test_a_template_is_told_apart_by_its_syntax() -> None:
+    assert generate(template="{{ .Prompt }}").template == Template("{{ .Prompt }}", "go")
+    assert generate(template="{{ messages[0].content }}").template == Template("{{ messages[0].content }}", "jinja")
+    assert generate().template is None
 
 
 # ---------------------------------------------------------------- messages
