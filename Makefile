@@ -15,7 +15,7 @@ ROOT := $(shell test "$$(id -u)" = 0 || echo root)
 LEFT_OUT := $(strip $(LAB) $(ROOT))
 SELECT := -m "not ($(subst $() $(), or ,$(strip systemd $(LEFT_OUT))))"
 
-.PHONY: run test test-systemd gpu-check lint bench torture endure wheels install uninstall clean
+.PHONY: run test test-systemd gpu-check lint bench conformance torture endure wheels install uninstall clean
 
 run: .venv/run.stamp
 	@mkdir -p .run && test -e .run/models.yaml || cp etc/models.yaml .run/models.yaml
@@ -47,6 +47,10 @@ lint: .venv/lint.stamp
 bench: .venv/test.stamp
 	$(BIN)/python -m tests.bench
 
+# Prompts and tokens against llama.cpp's own server and test data, which are downloaded (77 MB); about a minute.
+conformance: .venv/test.stamp
+	$(BIN)/python -m tests.conformance
+
 # Hundreds of edits of models.yaml under eight streaming clients; about six minutes.
 endure: .venv/test.stamp
 	$(BIN)/python -m tests.endure
@@ -65,7 +69,7 @@ uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh .make/uninstall.sh
 
 clean:
-	rm -rf .venv .run .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .run .bench .conformance build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -21,41 +21,41 @@ from pathlib import Path
 import sdnotify
 import structlog
 
-from powerd import __version__, log, metrics
+from powerd import __version__, metrics
 from powerd.api.app import SOCKET_ROUTES, TCP_ROUTES, build_app
 from powerd.api.auth import access
 from powerd.api.context import ApiContext
-from powerd.config import EX_CONFIG, BadConfig, Config, check, configure, parser, print_schema
+from powerd.config import Config
 from powerd.control import app as control
-from powerd.control.offline import check_store, foretell
 from powerd.control.schema import Device, Node
-from powerd.doctor import doctor
 from powerd.ending import within
 from powerd.errors import PowerError
 from powerd.fleet.fleet import Fleet
-from powerd.fleet.footprints import Footprints, engine
+from powerd.fleet.footprints import Footprints
 from powerd.fleet.prober import NOW_SECONDS, Prober, ask, drivers
 from powerd.fleet.renderers import Renderers
 from powerd.fleet.survey import Survey
 from powerd.fleet.terms import FleetConfig, FleetEvent
 from powerd.hearts import hearts
+from powerd.jobs import Probe, Probed, ProbeFailed
 from powerd.listeners import CannotListen, Listener, UnixDoor, bind_tcp, bind_unix
-from powerd.machine import engine_version
-from powerd.protocol import Deployment, Probe, Probed, ProbeFailed
+from powerd.machine import engine, engine_version
+from powerd.paths import Paths
+from powerd.protocol import Deployment
 from powerd.pulse import Heart, Pulse, Supervisor, answers
 from powerd.reconcile.acquire import Reach
-from powerd.reconcile.canary import Canary
 from powerd.reconcile.decide import NodeDefaults
-from powerd.reconcile.devicecare import DeviceCare
 from powerd.reconcile.entry import Tools
-from powerd.reconcile.history import History
+from powerd.reconcile.generations.history import History
+from powerd.reconcile.health.canary import Canary
+from powerd.reconcile.health.devicecare import DeviceCare
+from powerd.reconcile.health.readiness import Readiness
 from powerd.reconcile.library import Library
 from powerd.reconcile.pulls import Pulls
-from powerd.reconcile.readiness import Readiness
 from powerd.reconcile.reconciler import Reconciler
 from powerd.settings import Settings, host_port
 from powerd.sources.configured import outbound_config
-from powerd.sources.huggingface import HubConfig
+from powerd.sources.hub_model import HubConfig
 from powerd.sources.outbound import Outbound
 from powerd.store.lower import default_lower
 from powerd.store.store import Store
@@ -86,17 +86,7 @@ class Daemon:
             lower=default_lower(Path.home(), os.environ) if lower is None else [Path(path) for path in lower],
             quota=settings.store.quota,
         )
-        self._survey = Survey(settings)
-        self._footprints = Footprints(paths.state / "footprints.json", engine(), self._survey.current)
-        self._fleet = Fleet(
-            FleetConfig.of(settings),
-            runner,
-            self._on_fleet_event,
-            devices=self._survey.devices,
-            needs=self._footprints.need,
-            on_measured=self._footprints.measured,
-        )
-        self._prober = Prober(self._footprints, self._offered)
+        self._have_runners(settings, paths, runner)
         self._renderers = Renderers(RENDER)
         node = self._defaults = NodeDefaults.of(settings, self._survey.current)
         self._outbound = Outbound(outbound_config(settings, paths.state))
@@ -111,8 +101,9 @@ class Daemon:
             hide_unmanaged=settings.unmanaged == "hide",
             default_model=settings.default_model,
         )
+        tools = Tools(self._store, self._fleet, self._library, node, reach, self._footprints.need, self._prober.now)
         self._reconciler = Reconciler(
-            Tools(self._store, self._fleet, self._library, node, reach, self._footprints.need, self._prober.now),
+            tools,
             paths.models,
             History(paths.state / "generations", settings.keep_generations),
             allow_empty=settings.allow_empty,
@@ -125,6 +116,20 @@ class Daemon:
         self._stopping = False
         self._notifier = sdnotify.SystemdNotifier()
         self.listen = settings.listen
+
+    def _have_runners(self, settings: Settings, paths: Paths, runner: Sequence[str]) -> None:
+        """The fleet, and those who tell it what there is and what is needed."""
+        self._survey = Survey(settings)
+        self._footprints = Footprints(paths.state / "footprints.json", engine(), self._survey.current)
+        self._fleet = Fleet(
+            FleetConfig.of(settings),
+            runner,
+            self._on_fleet_event,
+            devices=self._survey.devices,
+            needs=self._footprints.need,
+            on_measured=self._footprints.measured,
+        )
+        self._prober = Prober(self._footprints, self._offered)
 
     def _look_after(self, settings: Settings) -> None:
         """Those who find out whether what runs is well."""
@@ -350,41 +355,3 @@ class Daemon:
 
     def _notify(self, message: str) -> None:
         self._notifier.notify(message)
-
-
-async def _serve_and_leave(config: Config) -> None:
-    """Run until stopped, then end the process: no thread that still waits for something may hold it."""
-    await Daemon(config).run()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def run(argv: Sequence[str]) -> int:
-    """The `powerd` command; returns the exit code."""
-    flags = parser().parse_args(argv)
-    if flags.check:
-        return check(flags, os.environ)
-    if flags.schema:
-        return print_schema()
-    if flags.doctor:
-        return doctor(flags, os.environ)
-    try:
-        config = configure(flags, os.environ)
-    except BadConfig as error:
-        sys.stderr.write("".join(f"powerd: {problem}\n" for problem in error.problems))
-        return EX_CONFIG
-    log.configure(config.settings.log.format, config.settings.log.level)
-    try:
-        if flags.fsck:
-            return check_store(config.paths.store, repair=flags.repair, as_json=flags.json)
-        if flags.plan is not None or flags.diff:
-            return foretell(config.settings, config.paths, flags.plan, as_json=flags.json)
-        asyncio.run(_serve_and_leave(config))
-    except (CannotListen, PowerError) as error:
-        sys.stderr.write(f"powerd: {error}\n")
-        return EX_CONFIG
-    except OSError as error:
-        sys.stderr.write(f"powerd: {error.filename or ''}: {error.strerror}\n")
-        return EX_CONFIG
-    return 0

@@ -28,7 +28,7 @@ from powerd.config import BadConfig, Config, configure
 from powerd.documents import read
 from powerd.files import read_text
 from powerd.fleet.devices import available
-from powerd.machine import drivers, engine_version, hindrance, holder
+from powerd.machine import drivers, engine_version, hindrance, holder, reachable
 from powerd.quantities import show_bytes
 from powerd.settings import host_port
 
@@ -275,9 +275,8 @@ def _port(chart: Chart) -> Iterator[Finding]:
 
 
 def _connects(host: str, port: int) -> bool:
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # told apart, not listened on
     try:
-        with socket.create_connection((local, port), _SECONDS):
+        with socket.create_connection((reachable(host), port), _SECONDS):
             return True
     except OSError:
         return False

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from powerd.listeners import CannotListen, UnixDoor
 from powerd.pulse import Heart
-from powerd.reconcile.canary import Canary
+from powerd.reconcile.health.canary import Canary
 from powerd.reconcile.reconciler import Reconciler
 
 

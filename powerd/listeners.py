@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable
@@ -28,12 +29,33 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 HEADER_DEADLINE_MS = 10_000
+#: Open files the daemon asks for, and those of them that connections leave to the store, the runners and downloads.
+FILES = 65_536
+FILES_KEPT = 512
 #: How long streams over a control socket whose file went away may go on.
 LEFTOVER_SECONDS = 3600.0
 
 
 class CannotListen(Exception):
     """An address that cannot be had; the message says which, why and what to do."""
+
+
+def claim_files() -> None:
+    """Raise this process's limit of open files as far as it may; many shells start programs with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def capacity() -> int:
+    """Connections that one of our two listeners has open at once; more wait in the kernel's queue.
+
+    A server that runs out of descriptors accepts nothing, tries again without a pause, and nobody else gets a file.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return BACKLOG if soft == resource.RLIM_INFINITY else max(16, min(BACKLOG, (soft - FILES_KEPT) // 2))
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
@@ -131,7 +153,7 @@ class Listener:
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_DEADLINE_MS, keep_alive=True),
             websockets=False,
             backlog=BACKLOG,
-            backpressure=BACKLOG,
+            backpressure=capacity(),
             log_enabled=False,
         )
         self._task: asyncio.Task[None] | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,13 +15,23 @@ ENGINE = "llama-cpp-python"
 
 @functools.cache
 def engine_version() -> str:
-    """The version of the inference engine; "" when it is not installed."""
-    if importlib.util.find_spec("llama_cpp") is None:
+    """The version of the inference engine as its package and the runners state it; "" when it is not installed."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or not spec.submodule_search_locations:
         return ""
-    try:
-        return importlib.metadata.version(ENGINE)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+    found = re.search(r'__version__ = "([^"]+)"', _text(Path(spec.submodule_search_locations[0], "__init__.py")))
+    return found[1] if found else "unknown"
+
+
+def engine() -> str:
+    """The inference engine with its version, as runners name it; "" without one. Imports nothing of it."""
+    version = engine_version()
+    return version and f"llama.cpp via {ENGINE} {version}"
+
+
+def reachable(host: str) -> str:
+    """The address at which a listener bound to `host` is reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # told apart, not listened on
 
 
 def hindrance(path: Path, uid: int, groups: Collection[int], need: int) -> tuple[Path, str] | None:

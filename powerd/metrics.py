@@ -28,6 +28,12 @@ FIRST_TOKEN_SECONDS = Histogram(
     "power_time_to_first_token_seconds", "From request to first text.", ["model"], buckets=_SECONDS, registry=REGISTRY
 )
 TOKENS = Counter("power_tokens", "Tokens by kind: prompt, cached, output.", ["model", "kind"], registry=REGISTRY)
+CUTS = Counter(
+    "power_cuts",
+    "Prompts and contexts that were cut, by kind: messages, tokens, shift.",
+    ["model", "kind"],
+    registry=REGISTRY,
+)
 
 RUNNING = Gauge("power_requests_running", "Requests holding a lease.", ["model"], registry=REGISTRY)
 QUEUED = Gauge("power_requests_queued", "Requests waiting for a lease.", ["model"], registry=REGISTRY)

@@ -51,6 +51,7 @@ _SAMPLING = {
 _ANSWER = {
     "num_predict": Option(int, -2, _INT31),
     "num_keep": Option(int, -1, _INT31),
+    "thinking_budget": Option(int, -1, _INT31),
     "stop": Option(list),
 }
 #: Options that shape the process, and the models.yaml field that stands for each (None: there is none).
@@ -99,6 +100,7 @@ class Options(msgspec.Struct, frozen=True):
     sampling: Sampling = Sampling()
     num_predict: int = -1
     num_keep: int = 4
+    thinking_budget: int = -1  # tokens of thinking; negative = no limit. Ours: Ollama has no such option
     stop: tuple[str, ...] = ()
     num_ctx: int | None = None
     unused: tuple[str, ...] = ()  # named by the request, without effect here
@@ -171,6 +173,7 @@ def merge(*layers: Mapping[str, Any]) -> Options:
         sampling=Sampling(**{name: values[name] for name in _SAMPLING if name in values}),
         num_predict=values.get("num_predict", -1),
         num_keep=values.get("num_keep", 4),
+        thinking_budget=values.get("thinking_budget", -1),
         stop=values.get("stop", ()),
         num_ctx=values.get("num_ctx"),
         unused=tuple(sorted(name for name in last if name in UNUSED_IN_REQUESTS and last[name] is not None)),

@@ -60,6 +60,30 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     logit_bias: dict[int, float] = {}
 
 
+class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an answer must match, or the parts of it that begin with a trigger.
+
+    Without triggers the grammar holds from the first token and its end is the answer's. With them text is free until
+    one appears outside of thinking; the trigger is the beginning of what must match, and after the grammar's end text
+    is free again, until the next. A triggered grammar that the text has already left is dropped: it must not fail.
+    """
+
+    grammar: str  # in llguidance's Lark form
+    triggers: tuple[str, ...] = ()
+    first: bool = False  # a trigger counts only as the first text of the answer that is neither blank nor thinking
+    once: bool = False  # the end of what a trigger began is the end of the answer
+
+
+class Thinking(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the engine tells thinking from the answer: what opens and closes it, and how long it may be."""
+
+    open: str
+    close: str
+    inside: bool = False  # the prompt has opened it already
+    budget: int = -1  # tokens of thinking after which `ending` is put in the model's mouth; negative = no limit
+    ending: str = ""  # the closing text, with the blanks the template puts around it; empty = `close`
+
+
 class Shape(msgspec.Struct, frozen=True):
     """What the header says of the weights, as far as memory arithmetic needs it."""
 
@@ -148,10 +172,26 @@ class Generate(msgspec.Struct, tag=True, omit_defaults=True):
     context_source: str = "the model's context"  # where that limit comes from, for the error text
     repeat_limit: int = 30  # identical tokens in a row before the answer is cut; 0 = off (contract section 1.4)
     want_tokens: bool = False  # return all token ids in Finished
+    markers: tuple[str, ...] = ()  # control tokens whose text belongs to the answer; all others stay invisible
+    constraint: Constraint | None = None
+    thinking: Thinking | None = None
+    logprobs: int = -1  # alternatives to tell of each token, 0 = the chosen one alone; negative = none of it
+    num_keep: int = 0  # tokens at the prompt's beginning that cutting and shifting leave; negative = all of it
+    truncate: bool = False  # a prompt that does not fit loses its middle instead of being refused (contract section 6)
+    shift: bool = False  # a full context loses its older half and goes on, where the model can do that
     tenant: str = ""
     scheduling_class: str = "interactive"
     deadline: float = 0.0  # seconds from now the answer is still wanted; 0 = no limit
     request_id: str = ""
+
+
+class Count(msgspec.Struct, tag=True):
+    """How many tokens is this text? Answered by Counted, with no place in the batch."""
+
+    id: int  # numbered with the requests
+    text: str = ""
+    parts: int = 0
+    add_bos: bool = True
 
 
 class Cancel(msgspec.Struct, tag=True):
@@ -219,18 +259,51 @@ class LoadFailed(msgspec.Struct, tag=True):
     out_of_memory: bool = False
 
 
+class Likely(msgspec.Struct, array_like=True):
+    """A token the model might have chosen, and how likely it was before any sampling setting."""
+
+    token: bytes  # its text; what it holds of a character may be incomplete
+    logprob: float  # natural logarithm
+
+
+class Logprob(msgspec.Struct, array_like=True):
+    """The token that was chosen, and the likeliest ones, best first."""
+
+    token: bytes
+    logprob: float
+    top: list[Likely] = []
+
+
 class Row(msgspec.Struct, array_like=True):
     """New text of one request; `text` never ends inside a UTF-8 character or a possible stop string."""
 
     id: int
     text: str
     tokens: int  # tokens this text stands for
+    logprobs: list[Logprob] = []  # one for each of these tokens, when asked for
 
 
 class Delta(msgspec.Struct, tag=True):
     """What one step produced, for all requests at once."""
 
     rows: list[Row]
+
+
+class Cut(msgspec.Struct, tag=True):
+    """The prompt did not fit and has lost its middle; comes before the request's first Row."""
+
+    id: int
+    needed: int  # tokens the prompt had; of a very long one at least, its middle was not counted
+    kept: int  # tokens it has
+    limit: int
+    limit_source: str
+
+
+class Counted(msgspec.Struct, tag=True):
+    """The answer to Count."""
+
+    id: int
+    tokens: int
 
 
 class Finished(msgspec.Struct, tag=True, omit_defaults=True):
@@ -245,6 +318,7 @@ class Finished(msgspec.Struct, tag=True, omit_defaults=True):
     output_ns: int = 0
     stop_text: str = ""  # the stop string that matched
     tokens: bytes = b""  # little-endian int32 ids of prompt and answer, when asked for
+    shifted: int = 0  # tokens that shifting dropped from the context
 
 
 class Failed(msgspec.Struct, tag=True, omit_defaults=True):
@@ -273,119 +347,8 @@ class Stats(msgspec.Struct, tag=True):
     output_tokens: int
 
 
-ToRunner = Load | Part | Generate | Cancel | Shutdown
-FromRunner = Progress | Ready | LoadFailed | Delta | Finished | Failed | Stats
-
-
-# ---------------------------------------------------------------- daemon <-> render helper
-
-
-class RenderJob(msgspec.Struct, tag=True, omit_defaults=True):
-    """Messages and template in; an empty `template` is the generic one."""
-
-    id: int
-    messages: tuple[Message, ...]
-    template: str = ""
-    add_generation_prompt: bool = True
-    bos: str = ""
-    eos: str = ""
-    tools: tuple[dict[str, object], ...] = ()
-    variables: dict[str, object] = {}
-    syntax: Literal["jinja", "go"] = "jinja"
-    suffix: str = ""  # what follows the gap to be filled; Go templates know it
-    lenient: bool = False  # a model's own Jinja: unknown tags are left out, other forms of the conversation tried
-
-
-class Rendered(msgspec.Struct, tag=True, omit_defaults=True):
-    """The text, in at most MAX_FRAME pieces; `last` ends the job, with a note on what was left out of the template."""
-
-    id: int
-    text: str
-    last: bool = True
-    note: str = ""
-
-
-class RenderFailed(msgspec.Struct, tag=True):
-    """The template refused; `message` says why and where."""
-
-    id: int
-    message: str
-
-
-ToRender = RenderJob | Part
-FromRender = Rendered | RenderFailed
-
-
-# ---------------------------------------------------------------- daemon <-> quantize helper
-
-
-class Quantize(msgspec.Struct, tag=True):
-    """The only frame to the helper: write these weights in another type. Names every file it may open."""
-
-    source: str  # absolute path of a checked GGUF
-    destination: str  # absolute path, overwritten
-    file_type: int  # llama_ftype
-
-
-class Quantizing(msgspec.Struct, tag=True):
-    """The helper has begun with this tensor."""
-
-    tensor: str
-
-
-class Quantized(msgspec.Struct, tag=True):
-    """The destination is complete."""
-
-
-class QuantizeFailed(msgspec.Struct, tag=True):
-    """It cannot be done; `missing` says that there is no engine."""
-
-    reason: str
-    missing: bool = False
-
-
-FromQuantize = Quantizing | Quantized | QuantizeFailed
-
-
-# ---------------------------------------------------------------- daemon <-> probe helper
-
-
-class Accelerator(msgspec.Struct, frozen=True):
-    """A device the engine can compute on, besides the CPU."""
-
-    id: str  # CUDA0, Vulkan1, MTL0
-    kind: Literal["gpu", "igpu"]
-    name: str  # "NVIDIA H100 PCIe"
-    pci: str = ""  # domain:bus:device.function, where the engine tells it
-    total: int = 0  # bytes
-    free: int = 0
-    uuid: str = ""  # the vendor's own id; the engine does not tell it
-
-
-class Probe(msgspec.Struct, tag=True):
-    """The only frame to the helper: list the devices, and foretell `deployment` if there is one."""
-
-    deployment: Deployment | None = None
-
-
-class Probed(msgspec.Struct, tag=True):
-    """What the helper found out. Sizes are bytes."""
-
-    engine: str  # as in ReadBack
-    accelerators: tuple[Accelerator, ...]
-    idle: int  # a process with the engine in it, no model loaded
-    process: int = 0  # the same with the model's vocabulary and graphs, without weights, cells and buffers
-    compute: dict[str, int] = {}  # compute and output buffers by device id, "cpu" = host memory
-
-
-class ProbeFailed(msgspec.Struct, tag=True):
-    """It cannot be foretold; `missing` says that there is no engine."""
-
-    reason: str
-    missing: bool = False
-
-
-FromProbe = Probed | ProbeFailed
+ToRunner = Load | Part | Generate | Count | Cancel | Shutdown
+FromRunner = Progress | Ready | LoadFailed | Delta | Cut | Counted | Finished | Failed | Stats
 
 
 def encode(frame: msgspec.Struct) -> bytes:

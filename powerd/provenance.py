@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
-from powerd.settings import OLLAMA_VARIABLES, Settings, from_ollama
+from powerd.ollama_variables import OLLAMA_VARIABLES, from_ollama
+from powerd.settings import Settings
 
 
 def origins(flags: Mapping[str, object], environ: Mapping[str, str], file: Mapping[str, str]) -> Mapping[str, str]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from powerd.machine import reachable
+
 log = structlog.get_logger(__name__)
 
 #: Seconds between two beats of an owner.
@@ -152,10 +154,9 @@ def slept() -> float:
 
 async def answers(host: str, port: int) -> bool:
     """Whether a request to our own listener is answered, within a moment. What is only our trouble counts as yes."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # told apart, not listened on
     try:
         async with asyncio.timeout(2 * BEAT_SECONDS):
-            reader, writer = await asyncio.open_connection(local, port)
+            reader, writer = await asyncio.open_connection(reachable(host), port)
             try:
                 writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return (await reader.readline()).startswith(b"HTTP/1.1 200")

@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from powerd.ollama_variables import DEFAULT_PORT, from_ollama
 from powerd.quantities import parse_duration, parse_size
-
-DEFAULT_PORT = 11434
 
 
 def _seconds(value: object) -> object:
@@ -217,6 +216,9 @@ class Settings(BaseSettings):
     parallel: int = Field(default=0, ge=0, le=256)  # 0 = auto; from OLLAMA_NUM_PARALLEL
     kv_cache: Literal["f16", "q8_0", "q4_0"] = "f16"  # from OLLAMA_KV_CACHE_TYPE
     flash_attention: Literal["auto", "on", "off"] = "auto"  # from OLLAMA_FLASH_ATTENTION
+    go_templates: Literal["auto", "on", "off"] = (
+        "auto"  # of pulled models that bring a Jinja one too; OLLAMA_GO_TEMPLATE
+    )
 
     @field_validator("keep_alive", mode="before")
     @classmethod
@@ -266,85 +268,6 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Mapping[str
     """
     layers: dict[str, Any] = {"flags": dict(flags), "ollama": from_ollama(environ), "file": dict(file)}
     return Settings(**layers)
-
-
-#: OLLAMA_* variables that stand for an option here, by the option's path.
-OLLAMA_VARIABLES: Mapping[str, str] = {
-    "OLLAMA_HOST": "listen",
-    "OLLAMA_MODELS": "store.path",
-    "OLLAMA_KEEP_ALIVE": "keep_alive",
-    "OLLAMA_LOAD_TIMEOUT": "load_timeout",
-    "OLLAMA_CONTEXT_LENGTH": "context_length",
-    "OLLAMA_NUM_PARALLEL": "parallel",
-    "OLLAMA_MAX_LOADED_MODELS": "max_loaded_models",
-    "OLLAMA_MAX_QUEUE": "max_queue",
-    "OLLAMA_KV_CACHE_TYPE": "kv_cache",
-    "OLLAMA_FLASH_ATTENTION": "flash_attention",
-    "OLLAMA_GPU_OVERHEAD": "gpu_overhead",
-    "OLLAMA_SCHED_SPREAD": "sched_spread",
-    "OLLAMA_ORIGINS": "allowed_origins",
-    "OLLAMA_DEBUG": "log.level",
-}
-
-
-def from_ollama(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What the OLLAMA_* variables say, as a settings layer (contract section 14).
-
-    Values are trimmed of spaces and quotes; an integer that is none counts as not set, as it does for Ollama.
-    """
-    layer: dict[str, Any] = {}
-    for variable, path in OLLAMA_VARIABLES.items():
-        text = environ.get(variable, "").strip().strip("\"'").strip()
-        value = _ollama_value(path, text) if text else None
-        if value is not None:
-            section, dot, key = path.partition(".")
-            layer[section] = {key: value} if dot else value
-    return layer
-
-
-def _ollama_value(path: str, text: str) -> object:
-    if path == "listen":
-        return ollama_host(text)
-    if path == "log.level":
-        return "debug" if _true(text) else None
-    if path == "sched_spread":
-        return _true(text)
-    if path == "flash_attention":
-        return "auto" if text.lower() == "auto" else "on" if _true(text) else "off"
-    if path == "kv_cache":
-        return text.lower()
-    if path == "load_timeout":
-        return _or_none(lambda: max(0.0, float(text) if _is_number(text) else parse_duration(text)))
-    if path == "keep_alive":
-        return _or_none(lambda: float(text) if _is_number(text) else parse_duration(text))
-    if path in {"context_length", "parallel", "max_loaded_models", "max_queue", "gpu_overhead"}:
-        return _or_none(lambda: max(0, int(text)))
-    return text
-
-
-def _true(text: str) -> bool:
-    """As Go's ParseBool, and true for any other text (contract section 14)."""
-    return text not in {"0", "f", "F", "false", "FALSE", "False"}
-
-
-def _or_none(read: Any) -> Any:
-    try:
-        return read()
-    except ValueError:
-        return None
-
-
-def ollama_host(text: str) -> str:
-    """OLLAMA_HOST's `[scheme://]host[:port][/path]` as `host:port`; a bad port means the default (contract 14)."""
-    _, scheme, rest = text.rpartition("://")
-    rest = rest.partition("/")[0]
-    default = {"http": 80, "https": 443}.get(text.partition("://")[0].lower(), DEFAULT_PORT) if scheme else DEFAULT_PORT
-    host, colon, port = rest.rpartition(":")
-    if not colon or rest.endswith("]"):
-        host, port = rest, str(default)
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        port = str(default)
-    return f"{host or '0.0.0.0'}:{port}"  # noqa: S104 - `:1234` means every interface, as with Ollama
 
 
 def host_port(listen: str) -> tuple[str, int]:

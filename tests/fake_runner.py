@@ -6,11 +6,12 @@ or in FAKE_RUNNER, as comma-separated words after a `?` (weights, prompt) or bar
 load:     slow-load=SECONDS progress=SECONDS never-ready load-fails=REASON oom=REASON crash-on-load exit-on-load=CODE
           size=BYTES
 answer:   rate=TOKENS_PER_SECOND tokens=N crash-after=N signal=NUMBER exit-after=CODE hang-after=N garbage-after=N
-          huge-after=N fail=CODE echo class stats
+          huge-after=N fail=CODE echo class stats say=TEXT cut=TOKENS shifted=TOKENS
 always:   ignore-sigterm ignore-shutdown grandchild close-after=N
 
 An answer is the numbers "0 1 2 …", one token a step, `num_predict` of them (10 when negative). `echo` answers the
-prompt's length in characters and bytes instead, `class` the scheduling class of the request.
+prompt's length in characters and bytes instead, `class` the scheduling class of the request, `say` its percent-encoded
+text, a character a token. `cut` says beforehand that the prompt had so many tokens. Counting counts words.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 
@@ -32,13 +34,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from powerd.protocol import (
     HEADER,
     Cancel,
+    Count,
+    Counted,
+    Cut,
     Delta,
     Deployment,
     Failed,
     Finished,
     Generate,
+    Likely,
     Load,
     LoadFailed,
+    Logprob,
     Part,
     Progress,
     ReadBack,
@@ -65,6 +72,7 @@ class Answer:
     request: Generate
     orders: dict[str, str]
     total: int
+    text: str = ""  # what to say instead of numbers
     sent: int = 0
     due: float = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -171,17 +179,16 @@ class FakeRunner:
                 self.parts.setdefault(number, []).append(data)
             case Generate():
                 self.begin(frame)
+            case Count():
+                text = self.whole(frame, frame.text)
+                self.send(Counted(frame.id, len(text.split()) + frame.add_bos))
             case Cancel(id=number):
                 answer = self.answers.pop(number, None)
                 if answer is not None:
                     self.finish(answer, "cancel")
 
     def begin(self, frame: Generate) -> None:
-        prompt = frame.prompt
-        if frame.parts:
-            slices = self.parts.pop(frame.id)
-            assert len(slices) == frame.parts
-            prompt = b"".join(slices).decode()
+        prompt = self.whole(frame, frame.prompt)
         orders = self.orders | words(prompt[-200:])
         if "fail" in orders:
             self.send(Failed(frame.id, orders["fail"], "it was told to fail"))
@@ -191,8 +198,16 @@ class FakeRunner:
             self.send(Delta([Row(frame.id, text, 1)]))
             self.send(Finished(frame.id, "stop", 1, 0, 1))
             return
-        total = int(orders.get("tokens", frame.num_predict if frame.num_predict >= 0 else 10))
-        self.answers[frame.id] = Answer(frame, orders, total)
+        if "cut" in orders:
+            self.send(Cut(frame.id, int(orders["cut"]), 1, frame.context, frame.context_source))
+        text = unquote(orders.get("say", ""))
+        total = int(orders.get("tokens", len(text) or (frame.num_predict if frame.num_predict >= 0 else 10)))
+        self.answers[frame.id] = Answer(frame, orders, total, text)
+
+    def whole(self, frame: Generate | Count, text: str) -> str:
+        slices = self.parts.pop(frame.id, [])
+        assert len(slices) == frame.parts
+        return b"".join(slices).decode() if slices else text
 
     def step(self) -> None:
         """Read what came, then give every answer that is due its next token, all in one Delta."""
@@ -211,17 +226,23 @@ class FakeRunner:
         for answer in list(self.answers.values()):
             if answer.sent >= answer.total:
                 del self.answers[answer.request.id]
-                self.finish(answer, "length")
+                self.finish(answer, "stop" if answer.text else "length")
 
     def token(self, answer: Answer, now: float) -> Row | None:
         self.misbehave(answer)
         if answer.sent >= answer.total:
             return None
-        text = f"{answer.sent} "
+        text = answer.text[answer.sent] if answer.text else f"{answer.sent} "
         answer.sent += 1
         rate = float(answer.orders.get("rate", 0))
         answer.due = now + 1 / rate if rate else now
-        return Row(answer.request.id, text, 1)
+        return Row(answer.request.id, text, 1, self.logprobs(answer.request, text))
+
+    def logprobs(self, request: Generate, text: str) -> list[Logprob]:
+        if request.logprobs < 0:
+            return []
+        token = text.encode()
+        return [Logprob(token, -0.5, [Likely(token, -0.5), Likely(b"\xff", -1.5)][: request.logprobs])]
 
     def misbehave(self, answer: Answer) -> None:
         for name, count in answer.orders.items():
@@ -252,7 +273,8 @@ class FakeRunner:
     def finish(self, answer: Answer, reason: str) -> None:
         spent = int((time.monotonic() - answer.started) * 1e9)
         frame = Finished(answer.request.id, "stop", 1, 0, answer.sent, 1, spent)
-        self.send(msgspec.structs.replace(frame, reason=reason))
+        shifted = int(answer.orders.get("shifted", 0))
+        self.send(msgspec.structs.replace(frame, reason=reason, shifted=shifted))
 
     def report(self, rows: int) -> None:
         running = len(self.answers)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from powerd.__main__ import run
 from powerd.catalog.json_schema import schema
 from powerd.config import EX_CONFIG
-from powerd.daemon import run
 
 ONE = "apiVersion: powerd/v1\nmodels:\n  a: {source: x}\n"
 

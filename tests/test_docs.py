@@ -11,7 +11,8 @@ from pydantic import BaseModel
 import powerd.docs
 from powerd.config import configure, parser
 from powerd.metrics import REGISTRY
-from powerd.settings import OLLAMA_VARIABLES, Settings
+from powerd.ollama_variables import OLLAMA_VARIABLES
+from powerd.settings import Settings
 
 DOCS = Path(powerd.docs.__path__[0])
 ROOT = DOCS.parent.parent

@@ -12,7 +12,7 @@ from powerd.api import ops
 from powerd.api.call import Dialect
 from powerd.api.ollama import routes as ollama
 from powerd.api.openai import routes as openai
-from powerd.api.openai.translate import ERROR_TYPES
+from powerd.api.openai.frames import ERROR_TYPES
 from powerd.api.status import STATUS, Refusal, headers_of, status_of
 
 ARGUMENTS: dict[type[errors.PowerError], tuple[object, ...]] = {

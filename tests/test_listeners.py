@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import stat
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from powerd.listeners import CannotListen, Listener, bind_tcp, bind_unix
+from powerd.listeners import BACKLOG, CannotListen, Listener, bind_tcp, bind_unix, capacity, claim_files
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
@@ -83,3 +84,18 @@ def test_a_connection_that_says_nothing_does_not_stop_the_others() -> None:
         await listener.stop(1)
 
     asyncio.run(main())
+
+
+def test_h22_connections_leave_descriptors_to_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"now": (1024, 4096)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: limits["now"])
+    monkeypatch.setattr(resource, "setrlimit", lambda _kind, both: limits.update(now=both))
+    assert capacity() == 256
+    claim_files()
+    assert limits["now"] == (4096, 4096)
+    assert capacity() == 1792
+    for now, connections in (((64, 64), 16), ((1 << 20, 1 << 20), BACKLOG), ((resource.RLIM_INFINITY,) * 2, BACKLOG)):
+        limits["now"] = now
+        claim_files()
+        assert limits["now"] == now, "never lowered"
+        assert capacity() == connections

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from powerd.ollama_variables import OLLAMA_VARIABLES, ollama_host
 from powerd.paths import resolve
-from powerd.settings import OLLAMA_VARIABLES, Settings, explain, host_port, load, ollama_host
+from powerd.settings import Settings, explain, host_port, load
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,9 @@ def test_lists_in_the_environment_are_separated_by_commas(monkeypatch: pytest.Mo
         ("OLLAMA_FLASH_ATTENTION", "auto", "flash_attention", "auto"),
         ("OLLAMA_GPU_OVERHEAD", "1073741824", "gpu_overhead", 1 << 30),
         ("OLLAMA_GPU_OVERHEAD", "1GiB", "gpu_overhead", 0),
+        ("OLLAMA_GO_TEMPLATE", "1", "go_templates", "on"),
+        ("OLLAMA_GO_TEMPLATE", "false", "go_templates", "off"),
+        ("OLLAMA_GO_TEMPLATE", "", "go_templates", "auto"),
         ("OLLAMA_SCHED_SPREAD", "true", "sched_spread", True),
         ("OLLAMA_SCHED_SPREAD", "0", "sched_spread", False),
         ("OLLAMA_SCHED_SPREAD", "yes", "sched_spread", True),

@@ -6,11 +6,14 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from powerd.catalog.spec import Template
 from powerd.errors import BadRequest
 from powerd.protocol import Message
+
+#: A schema, or any JSON object.
+Format = Mapping[str, Any] | Literal["json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,15 @@ class Ask:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     keep_alive: float | None = None  # seconds; inf = for ever
-    think: bool | None = None
+    think: bool | str | None = None  # a level counts as true; None = the model's own
+    tools: tuple[dict[str, Any], ...] = ()  # {"type": "function", "function": {name, description, parameters}}
+    tool_choice: str = "auto"  # auto, required (some call must come), or the name of the only tool
+    parallel_calls: bool = True  # several calls in one answer
+    format: Format | None = None  # what the answer's content must be
+    logprobs: int = -1  # alternatives told of each token; negative = nothing told
+    cuts: bool = False  # whether this dialect cuts what does not fit; contract section 6
+    truncate: bool | None = None  # the request's own word on cutting its prompt
+    shift: bool | None = None  # and on dropping the older half of a context that fills up
     needs: tuple[str, ...] = ()  # capabilities, contract section 9
     verb: str = "chat"  # what an embedding model is told it does not support
     want_tokens: bool = False

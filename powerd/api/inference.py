@@ -8,8 +8,7 @@ shrunk or ignored in silence.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,84 +16,24 @@ from types import MappingProxyType
 
 import msgspec
 
-from powerd import errors, metrics
+from powerd.api.answer import Answer, failure
 from powerd.api.ask import Ask, packed
 from powerd.api.context import ApiContext
-from powerd.errors import BadRequest, Busy, DoesNotFit, PowerError, RunnerDied, TooLarge, Unsupported
+from powerd.api.fitting import Policy, has_bos, last_cut, policy, shortened, told
+from powerd.api.reading import Manner, manner
+from powerd.api.rendering import conversation, rendered
+from powerd.errors import BadRequest, Busy, ContextOverflow, DoesNotFit, Unsupported
 from powerd.fleet.lease import Lease
-from powerd.fleet.process import Stream
+from powerd.fleet.process import Item
 from powerd.fleet.terms import Reason, Unload, Want
 from powerd.options import Options, merge
-from powerd.prompt.choose import Chosen
-from powerd.protocol import Failed, Finished, Generate, Message, Row
+from powerd.protocol import Failed, Generate, Message
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.readback import shortfall
 
 _STAYS = MappingProxyType({"X-Powerd-Keep-Alive": "ignored (models.yaml declares that the model stays loaded)"})
-#: The client is still there, so it was not the client who cancelled.
-_CUT = "the generation was ended before it was complete: the model is being unloaded"
 #: The request header that says in which scheduling class a request waits; it can only lower it.
 CLASS_HEADER = b"x-powerd-class"
-MAX_ANSWER = 16 << 20  # bytes of text an answer that is not streamed may hold
-
-
-@dataclass(slots=True)
-class Answer:
-    """A running generation: read it to its end, or leave the block that opened it."""
-
-    offer: Offer
-    load_ns: int
-    notes: dict[str, str]
-    _stream: Stream
-    _started: int  # monotonic ns
-    _silent: bool = True
-
-    async def read(self) -> tuple[str, Finished | None]:
-        """The text since the last call, and the terminal frame once there is one.
-
-        Raises what made the generation fail.
-        """
-        batch = await anext(self._stream, None)
-        if batch is None:
-            raise RunnerDied("the stream ended without its last frame")
-        texts: list[str] = []
-        finished: Finished | None = None
-        for event in batch:
-            if isinstance(event, Row):
-                texts.append(event.text)
-            elif isinstance(event, Failed):
-                raise failure(event)
-            else:
-                finished = event
-        text = "".join(texts)
-        if self._silent and text:
-            self._silent = False
-            elapsed = (time.monotonic_ns() - self._started) / 1e9
-            metrics.FIRST_TOKEN_SECONDS.labels(self.offer.name.display).observe(elapsed)
-        if finished is not None:
-            self._account(finished)
-        return text, finished
-
-    async def whole(self) -> tuple[str, Finished]:
-        """All the text at once. Raises TooLarge above MAX_ANSWER."""
-        texts: list[str] = []
-        size = 0
-        while True:
-            text, finished = await self.read()
-            texts.append(text)
-            size += len(text.encode())
-            if size > MAX_ANSWER:
-                raise TooLarge(f"the answer passes {MAX_ANSWER} bytes; stream it or set a token limit")
-            if finished is not None:
-                return "".join(texts), finished
-
-    def _account(self, finished: Finished) -> None:
-        if finished.reason == "cancel":
-            raise Busy(_CUT)
-        model = self.offer.name.display
-        metrics.TOKENS.labels(model, "prompt").inc(max(0, finished.prompt_tokens - finished.cached_tokens))
-        metrics.TOKENS.labels(model, "cached").inc(finished.cached_tokens)
-        metrics.TOKENS.labels(model, "output").inc(finished.output_tokens)
 
 
 # ---------------------------------------------------------------- the path
@@ -109,19 +48,17 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
     offer = find(context, ask)
     while True:
         options, notes = merged(ask, offer)
-        prompt = await rendered(context, ask, offer, notes)
+        messages = conversation(ask, offer)
+        prompt = await rendered(context, ask, offer, messages, notes)
         await _checked(context, offer)
         if (now := find(context, ask)).deployment.key == offer.deployment.key:
             break
         offer = now  # declared anew meanwhile: the old process must not be started again for this request
-    want = _want(ask, offer, options, request_id)
-    frame = _frame(ask, offer, options, prompt, want)
-    async with await _lease(context, offer, want) as lease:
+    held = manner(ask, offer, prompt, messages, options.thinking_budget)
+    async with await _lease(context, offer, _want(ask, offer, options, request_id)) as lease:
         notes |= _lease_notes(options, lease)
-        frame.context = min(options.num_ctx or 0, lease.context)
-        if 0 < frame.context < lease.context:
-            frame.context_source = "`num_ctx` of the request"
-        yield Answer(offer, lease.load_ns, notes, lease.submit(frame), started)
+        begun = _Begun(context, ask, offer, options, held, lease, notes, request_id)
+        yield await begun.answer(messages, prompt, started)
 
 
 async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, dict[str, str]]:
@@ -248,116 +185,74 @@ def _lease_notes(options: Options, lease: Lease) -> dict[str, str]:
     return notes
 
 
-# ---------------------------------------------------------------- the prompt
+# ---------------------------------------------------------------- the frame
 
 
-def conversation(ask: Ask, offer: Offer) -> tuple[Message, ...]:
-    """The messages a template sees: the system text, the model's own messages, the request's (contract 1.3).
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What an answer is made with, once there is a lease."""
 
-    The model's system text stands in unless the request's first message is one.
-    """
-    own_system = bool(ask.messages) and ask.messages[0].role == "system"
-    system = ask.system or ("" if own_system else offer.system)
-    head = (Message("system", system),) if system else ()
-    stored = tuple(Message(role, content) for role, content in offer.messages) if ask.with_stored else ()
-    return head + stored + ask.messages
+    context: ApiContext
+    ask: Ask
+    offer: Offer
+    options: Options
+    held: Manner
+    lease: Lease
+    notes: dict[str, str]
+    request_id: str
 
+    async def answer(self, messages: tuple[Message, ...], prompt: str, started: int) -> Answer:
+        """Begin to generate. A conversation that does not fit is shortened where that is allowed, and sent again."""
+        allowed = policy(self.ask, self.offer)
+        whole = not allowed.messages or self.ask.raw is not None or last_cut(messages) < 1
+        answer = self._submitted(prompt, allowed, started, cut=whole and allowed.tokens)
+        answer.first = await anext(answer.stream, None)
+        overflow = _overflow(answer.first)
+        if overflow is None or whole:
+            return answer
+        prompt = await shortened(self.context, self.ask, self.offer, messages, self.lease, overflow, self.notes)
+        answer = self._submitted(prompt, allowed, started, cut=allowed.tokens)
+        answer.first = await anext(answer.stream, None)
+        return answer
 
-async def rendered(context: ApiContext, ask: Ask, offer: Offer, notes: dict[str, str]) -> str:
-    """The prompt's text. An assistant's last message is left open for the model to continue (contract 1.3).
+    def _submitted(self, prompt: str, allowed: Policy, started: int, *, cut: bool) -> Answer:
+        stream = self.lease.submit(self._frame(prompt, cut=cut, shift=allowed.shift))
+        answer = Answer(self.offer, self.lease.load_ns, self.notes, stream, started, self.held.reader)
+        answer.parallel_calls = self.ask.parallel_calls
+        answer.on_cut = partial(told, offer=self.offer, notes=self.notes)
+        return answer
 
-    Raises BadRequest with the template's own words, Timeout when it takes too long.
-    """
-    if ask.raw is not None:
-        return ask.raw
-    messages = conversation(ask, offer)
-    last = messages[-1] if messages else Message("user")
-    open_end = last.role == "assistant" and bool(last.content)
-    if last.role == "assistant" and not last.content:
-        messages = messages[:-1]
-    header = offer.stored.header
-    chosen = template(ask, offer)
-    if ask.suffix and not chosen.inserts:
-        raise Unsupported("the template of the request has no .Suffix", "template")
-    if chosen.origin == "named":
-        notes["X-Powerd-Template"] = f"{chosen.name} (recognised; the model brings no template)"
-    text = await context.renderers.render(
-        chosen.text,
-        messages,
-        bos=header.bos_text,
-        eos=header.eos_text,
-        add_generation_prompt=not open_end,
-        tools=(),
-        variables={} if ask.think is None else {"enable_thinking": ask.think},
-        syntax=chosen.syntax,
-        suffix=ask.suffix,
-        on_note=None if chosen.origin == "owner" else partial(notes.__setitem__, "X-Powerd-Template"),
-    )
-    return _left_open(text, last.content) if open_end else text
-
-
-def template(ask: Ask, offer: Offer) -> Chosen:
-    """The request's own template, else the model's."""
-    return Chosen(ask.template.text, ask.template.syntax, "owner") if ask.template is not None else offer.chosen
-
-
-def _left_open(text: str, content: str) -> str:
-    """`text` up to the end of its last message's content."""
-    for part in (content, content.strip()):
-        at = text.rfind(part)
-        if part and at >= 0:
-            return text[: at + len(part)]
-    raise BadRequest(
-        "the model's template does not show the last assistant message, so it cannot be continued", "messages"
-    )
-
-
-def _frame(ask: Ask, offer: Offer, options: Options, prompt: str, want: Want) -> Generate:
-    bos = offer.stored.header.bos_text
-    has_bos = bool(bos) and prompt.startswith(bos)
-    if ask.prefix and has_bos:
-        prompt = prompt.removeprefix(bos)
-    sampling = options.sampling
-    if ask.logit_bias:
-        sampling = msgspec.structs.replace(sampling, logit_bias=dict(ask.logit_bias))
-    return Generate(
-        id=0,
-        prompt=prompt,
-        prefix=packed(ask.prefix, offer.deployment.shape.vocab),
-        add_bos=not has_bos and not ask.prefix,
-        sampling=sampling,
-        stop=options.stop,
-        num_predict=options.num_predict or -1,
-        context_source=offer.context_source,
-        want_tokens=ask.want_tokens,
-        scheduling_class=want.scheduling_class,
-        request_id=want.request_id,
-    )
-
-
-# ---------------------------------------------------------------- failures
-
-
-def failure(frame: Failed) -> PowerError:
-    """A runner's Failed frame as the error it stands for."""
-    if frame.code == errors.ContextOverflow.code:
-        return errors.ContextOverflow(frame.needed, frame.limit, frame.limit_source)
-    if frame.code == errors.Cancelled.code:
-        return Busy(_CUT)
-    kind = _PLAIN.get(frame.code)
-    return kind(frame.message) if kind else RunnerDied(frame.message or frame.code)
-
-
-_PLAIN: Mapping[str, type[PowerError]] = MappingProxyType(
-    {
-        kind.code: kind
-        for kind in (
-            errors.BadRequest,
-            errors.Unsupported,
-            errors.TooLarge,
-            errors.Busy,
-            errors.LoadFailed,
-            errors.Timeout,
+    def _frame(self, prompt: str, *, cut: bool, shift: bool) -> Generate:
+        ask, offer, options, held = self.ask, self.offer, self.options, self.held
+        bos = has_bos(prompt, offer)
+        if ask.prefix and bos:
+            prompt = prompt.removeprefix(offer.stored.header.bos_text)
+        limit = min(options.num_ctx or 0, self.lease.context)
+        return Generate(
+            id=0,
+            prompt=prompt,
+            prefix=packed(ask.prefix, offer.deployment.shape.vocab),
+            add_bos=not bos and not ask.prefix,
+            sampling=msgspec.structs.replace(options.sampling, logit_bias=dict(ask.logit_bias)),
+            stop=options.stop,
+            num_predict=options.num_predict or -1,
+            context=limit,
+            context_source="`num_ctx` of the request" if 0 < limit < self.lease.context else offer.context_source,
+            want_tokens=ask.want_tokens,
+            scheduling_class=_class(ask, offer),
+            request_id=self.request_id,
+            markers=held.markers,
+            constraint=held.constraint,
+            thinking=held.thinking,
+            logprobs=ask.logprobs,
+            num_keep=options.num_keep,
+            truncate=cut,
+            shift=shift,
         )
-    }
-)
+
+
+def _overflow(batch: list[Item] | None) -> ContextOverflow | None:
+    """The refusal of a prompt that does not fit, if that is what came."""
+    refusal = batch[0] if batch else None
+    error = failure(refusal) if isinstance(refusal, Failed) else None
+    return error if isinstance(error, ContextOverflow) else None

@@ -10,6 +10,7 @@ import time
 from typing import Protocol
 
 from powerd.api import inference
+from powerd.api.answer import Answer, Output
 from powerd.api.ask import Ask, Timing
 from powerd.api.call import Call
 from powerd.api.status import Refusal
@@ -22,8 +23,8 @@ class Framing(Protocol):
 
     content_type: str
 
-    def chunk(self, text: str, now: int) -> bytes:
-        """Some text of the stream."""
+    def chunk(self, output: Output, now: int) -> bytes:
+        """Some of the stream; empty where this API has no place for it."""
 
     def last(self, finished: Finished, timing: Timing) -> bytes:
         """The end of a stream that went well."""
@@ -31,7 +32,7 @@ class Framing(Protocol):
     def failed(self, error: PowerError | Refusal) -> bytes:
         """The end of a stream that did not."""
 
-    def whole(self, text: str, finished: Finished, timing: Timing) -> bytes:
+    def whole(self, output: Output, finished: Finished, timing: Timing) -> bytes:
         """The answer that is not streamed."""
 
 
@@ -45,7 +46,6 @@ async def _reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> Non
         ask = inference.in_class(ask, call.header(inference.CLASS_HEADER))
         async with inference.opened(call.context, ask, call.id, call.started) as answer:
             call.model = answer.offer.name.display
-            call.headers |= answer.notes
             await (_streamed if stream else _at_once)(call, answer, framing)
     except Exception as error:
         if not call.status or isinstance(error, Cancelled):
@@ -56,22 +56,25 @@ async def _reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> Non
         await call.finish()
 
 
-async def _streamed(call: Call, answer: inference.Answer, framing: Framing) -> None:
+async def _streamed(call: Call, answer: Answer, framing: Framing) -> None:
     finished = None
     while finished is None:
-        text, finished = await answer.read()
-        data = framing.chunk(text, time.time_ns()) if text else b""
+        output, finished = await answer.read()
+        data = framing.chunk(output, time.time_ns()) if output else b""
         if finished is not None:
             data += framing.last(finished, _noted(call, answer, finished))
         if data:
+            if not call.status:
+                call.headers |= answer.notes
             await call.write(data, framing.content_type)
 
 
-async def _at_once(call: Call, answer: inference.Answer, framing: Framing) -> None:
-    text, finished = await answer.whole()
-    await call.answer(framing.whole(text, finished, _noted(call, answer, finished)))
+async def _at_once(call: Call, answer: Answer, framing: Framing) -> None:
+    output, finished = await answer.whole()
+    call.headers |= answer.notes
+    await call.answer(framing.whole(output, finished, _noted(call, answer, finished)))
 
 
-def _noted(call: Call, answer: inference.Answer, finished: Finished) -> Timing:
+def _noted(call: Call, answer: Answer, finished: Finished) -> Timing:
     call.prompt_tokens, call.output_tokens = finished.prompt_tokens, finished.output_tokens
     return Timing(time.time_ns(), time.monotonic_ns() - call.started, answer.load_ns)

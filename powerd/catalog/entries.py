@@ -145,7 +145,7 @@ def _refusal(key: str, field: Field | None) -> str:
 
 def _asks_too_much(key: str, value: Any) -> bool:
     field = FIELDS[key]
-    return bool(field.not_yet) and field.asks_it(value)
+    return bool(field.not_yet and value)
 
 
 def _merged(defaults: Values, own: Values) -> Values:

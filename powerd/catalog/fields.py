@@ -6,10 +6,10 @@ in docs/models-yaml.md and the plan all walk FIELDS. ModelSpec holds a field's v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from powerd.catalog import values
 from powerd.catalog.loader import Node
@@ -39,7 +39,6 @@ class Field:
     in_defaults: bool = True
     never_default: str = ""  # the one value that cannot hold for every model
     not_yet: str = ""  # a sentence, where this version reads the field and cannot do all it asks
-    asks_it: Callable[[Any], bool] = bool  # whether a value asks for what `not_yet` speaks of
     held_as: str = ""  # ModelSpec's attribute, where the name cannot be one
 
     @property
@@ -244,8 +243,6 @@ _AVAILABLE = (
         "live",
         "What is done with a prompt that does not fit: `dialect` cuts it on Ollama's routes and says so, else refuses.",
         words("dialect", "reject", "truncate", "shift"),
-        not_yet="`overflow: truncate` and `overflow: shift` are not available yet",
-        asks_it=lambda value: value in {"truncate", "shift"},
     ),
     Field(
         "require",
@@ -262,8 +259,6 @@ _AVAILABLE = (
         "live",
         "Whether and how much the model thinks when the request is silent.",
         choice(_THINK),
-        not_yet="a `think` other than `auto` is not available yet",
-        asks_it=lambda value: value is not None,
     ),
     Field("system", "text", "", "live", "The system message when the request brings none.", text),
     Field(

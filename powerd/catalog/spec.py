@@ -137,6 +137,7 @@ class Defaults:
     parallel: int | None = None
     kv_cache: CellType | None = None
     overflow: Overflow = "dialect"
+    think: bool | str | None = None
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     system: str | None = None
     priority: int = 0

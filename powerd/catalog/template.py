@@ -10,6 +10,8 @@ from powerd.catalog.loader import Block, Node, Scalar
 from powerd.catalog.problems import quote
 from powerd.catalog.spec import Position, Template
 from powerd.catalog.values import Reading, Wrong, found, mapping, path, reads, text, words
+from powerd.prompt.check import check
+from powerd.prompt.failed import TemplateFailed
 
 #: Characters of one template; the longest in circulation have about 30,000.
 MAX_TEMPLATE = 1024 * 1024
@@ -71,9 +73,17 @@ def template(node: Node, reading: Reading) -> Template:
     """The template, its text read from the file it names."""
     if isinstance(node, Scalar):
         written = text(node, reading)
-        return Template(written, syntax_of(written))
+        return _checked(Template(written, syntax_of(written)), node)
     values = _PARTS(node, reading)
     if isinstance(node, Block) and len({entry.key for entry in node.entries} & {"file", "text"}) != 1:
         raise Wrong(node.at, 'must hold either "file" or "text"')
     written = values.get("file") or values.get("text") or ""
-    return Template(written, values.get("syntax") or syntax_of(written))
+    return _checked(Template(written, values.get("syntax") or syntax_of(written)), node)
+
+
+def _checked(template: Template, node: Node) -> Template:
+    try:
+        check(template.text, template.syntax)
+    except TemplateFailed as error:
+        raise Wrong(node.at, f"cannot be used: {error}") from None
+    return template

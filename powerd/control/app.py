@@ -70,7 +70,12 @@ def build(context: ControlContext, api: AsgiApp) -> AsgiApp:
     control = Litestar(
         route_handlers=_handlers(context),
         openapi_config=None,
-        exception_handlers={PowerError: _refuse, HTTPException: _refuse_http, Exception: _refuse_bug},
+        exception_handlers={
+            PowerError: _refuse,
+            HTTPException: _refuse_http,
+            RecursionError: _refuse_deep,
+            Exception: _refuse_bug,
+        },
         request_max_body_size=1 << 20,
     )
 
@@ -82,14 +87,16 @@ def build(context: ControlContext, api: AsgiApp) -> AsgiApp:
 
 
 def _handlers(context: ControlContext) -> list[Any]:
-    reconciler, library, fleet = context.reconciler, context.library, context.fleet
+    reconciler, fleet = context.reconciler, context.fleet
+    foretelling = pull_routes.handlers(context.pulls, fleet, context.defaults)
+    telling = explain_routes.handlers(reconciler, context.library, fleet, context.origins, context.keep_alive)
+    status = status_routes.handlers(reconciler, fleet, context.node, context.devices)
+    planning = plan_routes.handlers(reconciler)
+    own = [*_about_the_file(reconciler), *_about_runners(context)]
+    return [*status, *telling, *planning, *own, *_about_store(context), *foretelling]
 
-    @get("/v1/ps")
-    async def ps() -> list[RunnerRow]:
-        now, clock = time.monotonic(), time.time()
-        manifests = {offer.deployment.key: offer.stored.digest.hex for offer in library.offers()}
-        return [rows.runner_row(view, manifests.get(view.key, view.digest), now, clock) for view in fleet.views()]
 
+def _about_the_file(reconciler: Reconciler) -> list[Any]:
     @post("/v1/apply", status_code=200)
     async def apply(data: ApplyRequest) -> ApplyReply:
         before, last = reconciler.generations.number, reconciler.bulletin.last
@@ -108,6 +115,18 @@ def _handlers(context: ControlContext) -> list[Any]:
         met, condition = await reconciler.waiting.wait(data.condition, data.model, _bounded(data.timeout))
         return WaitReply(met, rows.condition(condition))
 
+    return [apply, wait]
+
+
+def _about_runners(context: ControlContext) -> list[Any]:
+    library, fleet = context.library, context.fleet
+
+    @get("/v1/ps")
+    async def ps() -> list[RunnerRow]:
+        now, clock = time.monotonic(), time.time()
+        manifests = {offer.deployment.key: offer.stored.digest.hex for offer in library.offers()}
+        return [rows.runner_row(view, manifests.get(view.key, view.digest), now, clock) for view in fleet.views()]
+
     @post("/v1/load", status_code=200)
     async def load(data: ModelRequest) -> Done:
         offer = library.find(data.model)
@@ -125,11 +144,7 @@ def _handlers(context: ControlContext) -> list[Any]:
             raise Conflict(answer.reason)
         return Done(answer.reason)
 
-    foretelling = pull_routes.handlers(context.pulls, fleet, context.defaults)
-    telling = explain_routes.handlers(reconciler, library, fleet, context.origins, context.keep_alive)
-    status = status_routes.handlers(reconciler, fleet, context.node, context.devices)
-    planning = plan_routes.handlers(reconciler)
-    return [*status, *telling, *planning, ps, apply, wait, load, stop, *_about_store(context), *foretelling]
+    return [ps, load, stop]
 
 
 def _about_store(context: ControlContext) -> list[Any]:
@@ -169,6 +184,11 @@ def _refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Respo
             [error.detail, *(str(problem.get("message", "")) for problem in extra if isinstance(problem, dict))]
         )
     return Response(Refusal(detail, "bad_request"), status_code=error.status_code)
+
+
+def _refuse_deep(request: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:
+    """The JSON decoder descends as deep as a body goes, and gives up with RecursionError (C05)."""
+    return _refuse(request, BadRequest("the body is nested too deeply"))
 
 
 def _refuse_bug(_: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:

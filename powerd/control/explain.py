@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,12 +16,12 @@ from powerd.control import rows
 from powerd.control.schema_tell import EventsRequest, Explained, ExplainRequest, Explanation, WhyReply, WhyRequest
 from powerd.errors import NotFound, PowerError
 from powerd.fleet.fleet import Fleet
-from powerd.reconcile.bulletin import Bulletin
 from powerd.reconcile.conditions import as_declared
 from powerd.reconcile.entry import Entry
-from powerd.reconcile.explain import Subject, explain
+from powerd.reconcile.health.bulletin import Bulletin
 from powerd.reconcile.library import Library
 from powerd.reconcile.offer import Offer
+from powerd.reconcile.planning.explain import Subject, explain
 from powerd.reconcile.reconciler import Reconciler
 
 
@@ -28,6 +29,7 @@ def handlers(
     reconciler: Reconciler, library: Library, fleet: Fleet, settings: Mapping[str, str], keep_alive: float
 ) -> list[Any]:
     """The routes. `settings`: where the daemon's options come from; `keep_alive`: its own default, in seconds."""
+    teller = _Teller(reconciler, library, fleet, settings, keep_alive)
 
     @post("/v1/events", status_code=200)
     async def events(data: JSONBody[EventsRequest]) -> Stream:
@@ -35,54 +37,72 @@ def handlers(
 
     @post("/v1/explain", status_code=200)
     async def explain_model(data: JSONBody[ExplainRequest]) -> Explanation:
-        offer = library.find(data.model)
-        entry = _entry(reconciler, library, data.model)
-        view = next((view for view in fleet.views() if view.key == offer.deployment.key and view.readback), None)
+        return teller.explanation(data.model)
+
+    @post("/v1/why", status_code=200)
+    async def why(data: JSONBody[WhyRequest]) -> WhyReply:
+        return teller.why(data.subject)
+
+    return [events, explain_model, why]
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Answers explain and why."""
+
+    reconciler: Reconciler
+    library: Library
+    fleet: Fleet
+    settings: Mapping[str, str]
+    keep_alive: float
+
+    def explanation(self, model: str) -> Explanation:
+        """Every effective value of a model. Raises what the library says of the name."""
+        offer, entry = self.library.find(model), self._entry(model)
+        key = offer.deployment.key
+        have = next((view.readback for view in self.fleet.views() if view.key == key and view.readback), None)
         values = explain(
             Subject(
                 offer=offer,
                 spec=entry.last if entry else None,
-                catalog=reconciler.generations.catalog,
-                settings=settings,
-                keep_alive=keep_alive,
-                have=view.readback if view else None,
+                catalog=self.reconciler.generations.catalog,
+                settings=self.settings,
+                keep_alive=self.keep_alive,
+                have=have,
             )
         )
         return Explanation(
             model=offer.name.display,
             kind=offer.origin,
-            generation=reconciler.generations.number,
-            loaded=view is not None,
+            generation=self.reconciler.generations.number,
+            loaded=have is not None,
             values=[Explained(value.field, value.value, value.origin, value.have) for value in values],
             choices=list(offer.choices),
         )
 
-    @post("/v1/why", status_code=200)
-    async def why(data: JSONBody[WhyRequest]) -> WhyReply:
-        lines = fleet.why_request(data.subject)
+    def why(self, subject: str) -> WhyReply:
+        """Why a request waits, or why a model is where it is. Raises NotFound where it is neither."""
+        lines = self.fleet.why_request(subject)
         if lines:
-            return WhyReply(data.subject, "request", lines[0], lines[1:])
-        reconciler.judging.refresh()
-        entry = _entry(reconciler, library, data.subject)
+            return WhyReply(subject, "request", lines[0], lines[1:])
+        self.reconciler.judging.refresh()
+        entry = self._entry(subject)
         try:
-            offer = library.find(data.subject)
+            offer = self.library.find(subject)
         except NotFound:
-            raise NotFound(f"no model, and no request that waits or runs, is called '{data.subject}'") from None
+            raise NotFound(f"no model, and no request that waits or runs, is called '{subject}'") from None
         except PowerError as error:
             if entry is None:
                 raise
-            return WhyReply(data.subject, "model", error.message, _behind(entry))
-        story = [line.strip() for line in reversed(fleet.story(offer.deployment.key))]
+            return WhyReply(subject, "model", error.message, _behind(entry))
+        story = [line.strip() for line in reversed(self.fleet.story(offer.deployment.key))]
         behind = _behind(entry) if entry else []
-        return WhyReply(data.subject, "model", _answer(fleet, entry, offer), [*behind, *story])
+        return WhyReply(subject, "model", _answer(self.fleet, entry, offer), [*behind, *story])
 
-    return [events, explain_model, why]
-
-
-def _entry(reconciler: Reconciler, library: Library, name: str) -> Entry | None:
-    """The declared model that a name or alias means."""
-    declared = library.declared_name(name)
-    return reconciler.entries.get(declared) if declared is not None else None
+    def _entry(self, name: str) -> Entry | None:
+        """The declared model that a name or alias means."""
+        declared = self.library.declared_name(name)
+        return self.reconciler.entries.get(declared) if declared is not None else None
 
 
 def _answer(fleet: Fleet, entry: Entry | None, offer: Offer) -> str:

@@ -27,14 +27,14 @@ from powerd.control.schema_plan import (
 )
 from powerd.documents import Reading, read
 from powerd.errors import BadRequest, NotFound
-from powerd.reconcile import lock as locking
-from powerd.reconcile.diff import diff
-from powerd.reconcile.generation import Generations, Judged
-from powerd.reconcile.plan import Plan
-from powerd.reconcile.planning import Ground, plan
+from powerd.reconcile.generations import lock as locking
+from powerd.reconcile.generations.generation import Generations, Judged
+from powerd.reconcile.generations.records import blobs
+from powerd.reconcile.generations.rollback import Past, past, roll_back
+from powerd.reconcile.planning.diff import diff
+from powerd.reconcile.planning.plan import Plan
+from powerd.reconcile.planning.planning import Ground, plan
 from powerd.reconcile.reconciler import Reconciler
-from powerd.reconcile.records import blobs
-from powerd.reconcile.rollback import Past, past, roll_back
 from powerd.store.store import Store
 
 MAX_WAIT = 86_400.0
@@ -59,7 +59,7 @@ def _foretelling(reconciler: Reconciler) -> list[Any]:
     @get("/v1/diff")
     async def diff_file() -> DiffReply:
         judged = await _look(generations, PlanRequest())
-        rows = diff(judged.catalog, reconciler.entries, reconciler.judging.runner)
+        rows = diff(judged.catalog, reconciler.entries, reconciler.judging.sight().runner)
         return diff_reply(judged, generations, [asdict(row) for row in rows])
 
     return [plan_file, plan_text, diff_file]

@@ -10,7 +10,7 @@ from powerd.fleet.terms import Hand, RunnerView
 from powerd.fleet.terms import LoadFailure as LoadFailed
 from powerd.reconcile.conditions import Condition as Judged
 from powerd.reconcile.entry import Entry
-from powerd.reconcile.entry import Event as Happened
+from powerd.reconcile.health.bulletin import Event as Happened
 
 
 def condition(judged: Judged) -> Condition:

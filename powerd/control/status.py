@@ -32,13 +32,13 @@ def state(reconciler: Reconciler, fleet: Fleet, node: Node, devices: list[Device
     """Everything a person or a script may want to know, as of now."""
     judging = reconciler.judging
     judging.refresh()
-    now, clock = time.monotonic(), time.time()
+    now, clock, sight = time.monotonic(), time.time(), judging.sight()
     conditions = reconciler.bulletin.node().values()
     held = reconciler.generations.hold
     return Status(
         generation=reconciler.generations.number,
         conditions=[rows.condition(condition) for condition in conditions],
-        models=[rows.model(entry, judging.runner(entry), now, clock) for entry in reconciler.entries.values()],
+        models=[rows.model(entry, sight.runner(entry), now, clock) for entry in reconciler.entries.values()],
         node=node,
         events=[rows.event(event) for event in list(reconciler.bulletin.events)[-EVENTS_SHOWN:]],
         as_declared=all(condition.status == "True" for condition in conditions) and not judging.failing(),

@@ -57,15 +57,7 @@ def handlers(
     async def gc(data: JSONBody[GcRequest]) -> GcReply:
         if not data.grace >= 0:
             raise BadRequest(f"grace must be 0 or more seconds, not {data.grace}", "grace")
-        return await asyncio.to_thread(_collect, data, in_use())
-
-    def _collect(data: GcRequest, keep: Collection[Digest]) -> GcReply:
-        before = store.usage()
-        gone = store.collect(keep, grace=data.grace, fraction=1.0 if data.force else max_delete_fraction)
-        store.clear_leftovers(data.grace)
-        after = store.usage()
-        freed = before.bytes + before.leftovers - after.bytes - after.leftovers
-        return GcReply([str(digest) for digest in gone], max(0, freed), [str(path) for path in store.unreadable()])
+        return await asyncio.to_thread(_collect, store, data, in_use(), max_delete_fraction)
 
     @post("/v1/store/fsck", status_code=200)
     async def fsck(data: JSONBody[FsckRequest]) -> Stream:
@@ -79,19 +71,30 @@ def handlers(
     async def adopt(data: JSONBody[AdoptRequest]) -> Stream:
         if data.how not in _HOWS:
             raise BadRequest(f'how must be one of {", ".join(_HOWS)}, not "{data.how:.40}"', "how")
-        path = Path(data.path)
-
-        def work(tell: Tell) -> Step:
-            if data.how != "forget":
-                adopted = adopting.adopt(store, path, cast(adopting.How, data.how), tell)
-                return Step(adopted=msgspec.convert(asdict(adopted), AdoptReply))
-            if not adopting.forget(store, path):
-                raise NotFound(f"{path} was not adopted as a lower store")
-            return Step(adopted=AdoptReply("", "forget", str(path), [], []))
-
-        return _stream(work, changed)
+        return _stream(lambda tell: _adopted(store, data, tell), changed)
 
     return [df, gc, fsck, adopt]
+
+
+def _collect(store: Store, data: GcRequest, keep: Collection[Digest], max_delete_fraction: float) -> GcReply:
+    """Delete what nothing needs, and what was left over. Blocking."""
+    before = store.usage()
+    gone = store.collect(keep, grace=data.grace, fraction=1.0 if data.force else max_delete_fraction)
+    store.clear_leftovers(data.grace)
+    after = store.usage()
+    freed = before.bytes + before.leftovers - after.bytes - after.leftovers
+    return GcReply([str(digest) for digest in gone], max(0, freed), [str(path) for path in store.unreadable()])
+
+
+def _adopted(store: Store, data: AdoptRequest, tell: Tell) -> Step:
+    """Adopt a foreign directory, or forget one. Blocking. Raises NotFound, Cancelled and what the store refuses."""
+    path = Path(data.path)
+    if data.how != "forget":
+        adopted = adopting.adopt(store, path, cast(adopting.How, data.how), tell)
+        return Step(adopted=msgspec.convert(asdict(adopted), AdoptReply))
+    if not adopting.forget(store, path):
+        raise NotFound(f"{path} was not adopted as a lower store")
+    return Step(adopted=AdoptReply("", "forget", str(path), [], []))
 
 
 def fsck_report(report: Checked) -> FsckReport:

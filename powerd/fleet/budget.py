@@ -14,7 +14,8 @@ from itertools import accumulate
 from typing import Literal
 
 from powerd.fleet.devices import Device
-from powerd.protocol import Deployment, Probed, ReadBack, Shape
+from powerd.jobs import Probed
+from powerd.protocol import Deployment, ReadBack, Shape
 
 HOST = "cpu"
 #: Bytes per cell element, as numerator and denominator: q8_0 stores 32 elements in 34 bytes, q4_0 in 18.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from powerd.protocol import Accelerator
+from powerd.jobs import Accelerator
 from powerd.settings import DeviceSettings
 
 #: The part of the memory available at start that runners may have when no budget is set.

@@ -1,4 +1,5 @@
-"""Fleet: the actor around FleetState. It owns the runner processes, the timer and the promises to waiting requests.
+"""Fleet: the actor around FleetState. It owns the timer, the runner processes (lives.py) and what is promised to those
+who wait (promises.py).
 
 Every event goes through `_do`: the state decides in one step that nothing can interrupt, and its effects are performed
 at once. Everything here runs on the daemon's event loop.
@@ -8,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
-import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -18,16 +17,18 @@ from functools import partial
 import structlog
 
 from powerd.errors import BackendUnavailable, Busy, PowerError, Timeout
-from powerd.fleet import devices as machine
 from powerd.fleet import gauges
 from powerd.fleet.budget import Estimate, estimate
 from powerd.fleet.child import Graces
 from powerd.fleet.devices import Device
+from powerd.fleet.devices import devices as devices_of
 from powerd.fleet.effects import Effect, Emit, Grant, Loaded, Refuse, Spawn, Stop
 from powerd.fleet.foretell import foretell
 from powerd.fleet.lease import Lease
 from powerd.fleet.ledger import Ledger
-from powerd.fleet.process import DEFAULT_COMMAND, Launch, RunnerProcess, Stream
+from powerd.fleet.lives import Lives
+from powerd.fleet.process import DEFAULT_COMMAND, Launch, Stream
+from powerd.fleet.promises import Event, Promises
 from powerd.fleet.state import FleetState
 from powerd.fleet.terms import (
     FleetConfig,
@@ -43,9 +44,12 @@ from powerd.fleet.terms import (
 )
 from powerd.fleet.views import failures, overrides, views
 from powerd.fleet.why import why_request
+from powerd.machine import engine_version
 from powerd.protocol import Deployment, LoadFailed, Progress, ReadBack, Ready, Stats
 from powerd.settings import DeviceSettings
 
+#: How long a cancelled task may take to end.
+_CANCELLED_SECONDS = 1.0
 _log = structlog.get_logger("powerd.fleet")
 #: Seconds the gauges may lag behind.
 _GAUGE_LAG = 0.1
@@ -76,18 +80,16 @@ class Fleet:
         """
         if backend_available is None:
             needs_engine = tuple(runner_command) == DEFAULT_COMMAND
-            backend_available = not needs_engine or importlib.util.find_spec("llama_cpp") is not None
+            backend_available = not needs_engine or bool(engine_version())
         if devices is None:
-            devices = machine.devices({"cpu": DeviceSettings(budget=config.memory_budget)})
+            devices = devices_of({"cpu": DeviceSettings(budget=config.memory_budget)})
         self._state = FleetState(config, Ledger(_budgets(devices)), needs, lambda: random.uniform(0.8, 1.2))
         self._on_measured = on_measured
-        self._launch = Launch(runner_command, Graces(config.shutdown_grace, config.terminate_grace))
+        launch = Launch(runner_command, Graces(config.shutdown_grace, config.terminate_grace))
+        self._lives = Lives(launch, self._state, self._do, self)
+        self._promises = Promises(self._do, self._state.cancel)
         self._on_event = on_event
         self._backend_available = backend_available
-        self._tickets = itertools.count(1)
-        self._promised: dict[int, asyncio.Future[Lease | None]] = {}  # by ticket
-        self._processes: dict[int, RunnerProcess] = {}  # by runner number
-        self._lives: dict[int, asyncio.Task[None]] = {}  # by runner number, until it is reaped
         self._errands: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._gauges = gauges.Gauges(self._state.board)
@@ -114,14 +116,16 @@ class Fleet:
                 await self._quiet.wait()
         if not self._quiet.is_set():
             self._do(partial(self._state.shut_down, _shutting_down, urgent=True))
-        if self._lives:
-            await asyncio.wait(self._lives.values(), timeout=self._launch.graces.total)
-        self._still()
+        await self._lives.over()
+        await self._still()
 
-    def _still(self) -> None:
+    async def _still(self) -> None:
         """Nothing of ours runs any more."""
-        for task in (*self._lives.values(), *self._errands):
+        running = [*self._lives.tasks(), *self._errands]
+        for task in running:
             task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=_CANCELLED_SECONDS)
         for timer in (self._timer, self._gauge_timer):
             if timer is not None:
                 timer.cancel()
@@ -135,7 +139,7 @@ class Fleet:
         Raises Busy, DoesNotFit, LoadFailed, RunnerDied, BackendUnavailable or Timeout.
         """
         asked = asyncio.get_running_loop().time()
-        lease = await self._wait(lambda ticket, now: self._state.request(ticket, want, now))
+        lease = await self._promises.wait(lambda ticket, now: self._state.request(ticket, want, now))
         assert lease is not None
         lease.load_ns = int((asyncio.get_running_loop().time() - asked) * 1e9)
         return lease
@@ -145,7 +149,7 @@ class Fleet:
     ) -> None:
         """Load a model by somebody's hand; with `hold`, keep it for that many seconds. Raises as `lease` does."""
         want = Want(deployment, model)
-        await self._wait(lambda ticket, now: self._state.load(ticket, want, hold, now, owner=owner))
+        await self._promises.wait(lambda ticket, now: self._state.load(ticket, want, hold, now, owner=owner))
 
     async def canary(self, key: str, timeout: float) -> None:
         """Have a ready deployment answer with one token, through the queue and the batch that real requests take.
@@ -162,21 +166,6 @@ class Fleet:
                 await lease.prove()
         except TimeoutError:
             raise Timeout(f"'{entry.model}' did not answer a request for one token within {timeout:g} s") from None
-
-    async def _wait(self, event: Callable[[int, float], list[Effect]]) -> Lease | None:
-        ticket = next(self._tickets)
-        promise: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
-        self._promised[ticket] = promise
-        try:
-            self._do(lambda now: event(ticket, now))
-            return await promise
-        except asyncio.CancelledError:
-            self._do(partial(self._state.cancel, ticket))
-            if not promise.cancelled() and promise.exception() is None and (lease := promise.result()) is not None:
-                lease.release()
-            raise
-        finally:
-            self._promised.pop(ticket, None)
 
     # ------------------------------------------------------------ the owner's hand
 
@@ -206,9 +195,8 @@ class Fleet:
 
         self._do(event)
         entry = self._state.board.entries.get(key)
-        ending = [self._lives[runner.id] for runner in entry.runners if runner.why] if entry else []
-        if ending and answer[0]:
-            await asyncio.wait(ending)
+        if entry is not None and answer[0]:
+            await self._lives.ended([runner.id for runner in entry.runners if runner.why])
         return answer[0]
 
     def set_devices(self, devices: Sequence[Device]) -> None:
@@ -219,8 +207,7 @@ class Fleet:
 
     def views(self) -> list[RunnerView]:
         """Every runner, oldest first."""
-        pids = {number: process.pid for number, process in self._processes.items()}
-        return views(self._state.board, pids, asyncio.get_running_loop().time())
+        return views(self._state.board, self._lives.pids(), asyncio.get_running_loop().time())
 
     def memory(self) -> list[tuple[str, int, int]]:
         """For each device: its id, the bytes it may give out and the bytes it has given out."""
@@ -257,7 +244,7 @@ class Fleet:
 
     # ------------------------------------------------------------ events in, effects out
 
-    def _do(self, event: Callable[[float], list[Effect]]) -> None:
+    def _do(self, event: Event) -> None:
         for effect in event(asyncio.get_running_loop().time()):
             self._perform(effect)
         if self._state.board.leases:
@@ -271,54 +258,25 @@ class Fleet:
             case Grant():
                 self._grant(effect)
             case Loaded(ticket):
-                self._keep(ticket, None)
+                self._promises.keep(ticket, None)
             case Refuse(ticket, error):
-                promise = self._promised.get(ticket)
-                if promise is not None and not promise.done():
-                    promise.set_exception(error)
+                self._promises.refuse(ticket, error)
             case Spawn():
-                self._spawn(effect)
+                self._lives.spawn(effect)
             case Stop(runner, error):
-                self._processes[runner].stop(error)
+                self._lives[runner].stop(error)
             case Emit(event):
                 self._tell(event)
 
     def _grant(self, grant: Grant) -> None:
-        process = self._processes[grant.runner]
+        process = self._lives[grant.runner]
         runner = self._state.board.runners[grant.runner]
         context = runner.readback.context if runner.readback else runner.deployment.context
         give_back = partial(self._do, partial(self._state.release, grant.ticket))
         quiet = grant.want.quiet
         lease = Lease(process, context, give_back, None if quiet else partial(self._again, grant.want), quiet=quiet)
         lease.keep_alive_ignored = grant.keep_alive_ignored
-        self._keep(grant.ticket, lease)
-
-    def _keep(self, ticket: int, lease: Lease | None) -> None:
-        promise = self._promised.get(ticket)
-        if promise is not None and not promise.done():
-            promise.set_result(lease)
-        elif lease is not None:
-            lease.release()
-
-    def _spawn(self, spawn: Spawn) -> None:
-        process = RunnerProcess(spawn.runner, spawn.deployment, self._launch, spawn.model, self)
-        self._processes[spawn.runner] = process
-        self._lives[spawn.runner] = asyncio.create_task(self._live(process))
-
-    async def _live(self, process: RunnerProcess) -> None:
-        """A runner's life, from spawn to reaped."""
-        number = process.number
-        try:
-            how = await process.run()
-        except OSError as error:
-            how = f"the runner could not be started: {error.strerror}"
-            self._do(partial(self._state.load_failed, number, how))
-        if process.out_of_memory:
-            self._do(partial(self._state.load_failed, number, how, out_of_memory=True))
-        del self._processes[number], self._lives[number]
-        self._do(partial(self._state.exited, number, how, out_of_memory=process.out_of_memory))
-        if process.last_lines and not process.asked_to_stop:
-            _log.error("last words of a runner", runner=number, how=how, lines=process.last_lines)
+        self._promises.keep(grant.ticket, lease)
 
     def _again(self, want: Want, lease: Lease, stream: Stream) -> None:
         """A runner was gone before it read a request it had been given: have another one answer it."""
@@ -359,7 +317,7 @@ class Fleet:
 
     def _tick(self) -> None:
         now = asyncio.get_running_loop().time()
-        heard = {number: process.heard(now) for number, process in self._processes.items()}
+        heard = self._lives.heard(now)
         self._do(lambda at: self._state.tick(at, heard))
 
     # ------------------------------------------------------------ what runners say (process.Listener)

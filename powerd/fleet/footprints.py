@@ -5,8 +5,6 @@ The file is a memory, not a record: it is bounded, the least used go first, and 
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,7 +16,8 @@ from powerd.files import regular
 from powerd.fleet import budget
 from powerd.fleet.budget import Estimate, estimate
 from powerd.fleet.devices import Device
-from powerd.protocol import Deployment, Probed, ReadBack
+from powerd.jobs import Probed
+from powerd.protocol import Deployment, ReadBack
 
 #: Deployments remembered.
 REMEMBERED = 1000
@@ -151,16 +150,6 @@ class Footprints:
             place.main,
         )
         return "/".join(map(str, parts))
-
-
-def engine() -> str:
-    """The engine that is installed, as runners name it; "" without one. Imports nothing of it."""
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or not spec.submodule_search_locations:
-        return ""
-    text = Path(spec.submodule_search_locations[0], "__init__.py").read_text(encoding="utf-8")
-    found = re.search(r'__version__ = "([^"]+)"', text)
-    return f"llama.cpp via llama-cpp-python {found[1] if found else 'unknown'}"
 
 
 def _read(path: Path) -> _Memory:

@@ -9,8 +9,8 @@ from types import TracebackType
 import msgspec
 
 from powerd.errors import RunnerDied
-from powerd.fleet.process import RunnerProcess, Stream
-from powerd.protocol import Failed, Generate, Sampling
+from powerd.fleet.process import Counting, RunnerProcess, Stream
+from powerd.protocol import Count, Failed, Generate, Sampling
 
 _numbers = itertools.count(1)
 #: What a canary asks for: one token, whatever it is.
@@ -51,12 +51,16 @@ class Lease:
         self._send(stream)
         return stream
 
+    async def count(self, text: str, add_bos: bool = True) -> int:
+        """How many tokens `text` is, without a place in the batch. Raises RunnerDied when no answer comes."""
+        counting = Counting(Count(next(_numbers), text, add_bos=add_bos), self)
+        self._send(counting)
+        await _succeeded(counting)
+        return counting.tokens
+
     async def prove(self) -> None:
         """Have the runner answer with one token. Raises RunnerDied when it does not."""
-        async for batch in self.submit(CANARY):
-            for item in batch:
-                if isinstance(item, Failed):
-                    raise RunnerDied(item.message or item.code)
+        await _succeeded(self.submit(CANARY))
 
     def _send(self, stream: Stream) -> None:
         self._process.submit(stream)
@@ -103,3 +107,11 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+async def _succeeded(stream: Stream) -> None:
+    """Read to the end. Raises RunnerDied when the runner says that it failed."""
+    async for batch in stream:
+        for item in batch:
+            if isinstance(item, Failed):
+                raise RunnerDied(item.message or item.code)

@@ -19,7 +19,8 @@ from powerd.fleet.budget import Estimate
 from powerd.fleet.child import Child, Graces
 from powerd.fleet.footprints import Footprints
 from powerd.fleet.wire import BrokenPeer
-from powerd.protocol import Deployment, FromProbe, Probe, Probed, ProbeFailed, encode
+from powerd.jobs import FromProbe, Probe, Probed, ProbeFailed
+from powerd.protocol import Deployment, encode
 
 COMMAND = (sys.executable, "-m", "powerd.probe")
 #: Seconds a probe may take: before the daemon serves, while somebody waits, and in the background.

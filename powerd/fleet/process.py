@@ -1,6 +1,6 @@
 """RunnerProcess: a runner's process and the mailboxes of the requests on it.
 
-The one reader of its frames: load progress goes to the fleet, tokens into the mailbox of their request. A runner that
+The one reader of its frames: load progress goes to the fleet, what a request gets into its mailbox. A runner that
 ends fails its open mailboxes at once, and only those.
 """
 
@@ -21,6 +21,9 @@ from powerd.protocol import (
     MAX_FRAME,
     PART_BYTES,
     Cancel,
+    Count,
+    Counted,
+    Cut,
     Delta,
     Deployment,
     Failed,
@@ -41,18 +44,19 @@ from powerd.protocol import (
 #: How a runner is started; the number of its socket is appended.
 DEFAULT_COMMAND = (sys.executable, "-m", "powerd.runner")
 
-Item = Row | Finished | Failed
+Item = Cut | Row | Finished | Failed
 
 
 class Stream:
     """The mailbox of one request: `async for` yields all that arrived since the last time, the terminal frame last.
 
+    A Cut, if the prompt lost its middle, comes before the first Row.
     Iterating raises RunnerDied (or what else ended the runner) when the terminal frame will not come.
     """
 
     __slots__ = ("_arrived", "_batch", "_error", "_over", "begun", "frame", "owner")
 
-    def __init__(self, frame: Generate, owner: StreamOwner) -> None:
+    def __init__(self, frame: Generate | Count, owner: StreamOwner) -> None:
         self.frame = frame
         self.owner = owner
         self.begun = False  # whether anything ever arrived
@@ -94,6 +98,16 @@ class Stream:
                 self._arrived = None
         batch, self._batch = self._batch, []
         return batch
+
+
+class Counting(Stream):
+    """The mailbox of a Count: nothing arrives but a Failed, and `tokens` is set when it ends without one."""
+
+    __slots__ = ("tokens",)
+
+    def __init__(self, frame: Count, owner: StreamOwner) -> None:
+        super().__init__(frame, owner)
+        self.tokens = 0
 
 
 class StreamOwner(Protocol):
@@ -235,6 +249,11 @@ class RunnerProcess:
         match frame:
             case Finished() | Failed():
                 self._close(frame)
+            case Cut():
+                if (stream := self._streams.get(frame.id)) is not None:
+                    stream.put(frame)
+            case Counted():
+                self._counted(frame)
             case Stats():
                 self._listener.measured(self.number, frame)
             case Progress():
@@ -253,15 +272,26 @@ class RunnerProcess:
             if isinstance(frame, Finished) and frame.reason != "cancel" and not stream.owner.quiet:
                 self._listener.answered(self.number)
 
+    def _counted(self, frame: Counted) -> None:
+        stream = self._streams.pop(frame.id, None)
+        if isinstance(stream, Counting):
+            stream.tokens = frame.tokens
+            stream.end()
+            stream.owner.answered(frame.id)
 
-def _frames(frame: Generate) -> Iterator[bytes]:
-    """The request as frames: a prompt too large for one goes ahead in parts."""
-    prompt = frame.prompt.encode() if len(frame.prompt) > PART_BYTES // 4 else b""
-    if len(prompt) <= PART_BYTES:
+
+def _frames(frame: Generate | Count) -> Iterator[bytes]:
+    """The request as frames: a text too large for one goes ahead in parts."""
+    name = "prompt" if isinstance(frame, Generate) else "text"
+    whole: str = getattr(frame, name)
+    beside = isinstance(frame, Generate) and frame.constraint is not None  # a grammar may take most of a frame
+    room = 0 if beside else PART_BYTES
+    text = whole.encode() if len(whole) > room // 4 else b""
+    if len(text) <= room:
         return iter((_whole(frame),))
-    count = -(-len(prompt) // PART_BYTES)
-    last = _whole(msgspec.structs.replace(frame, prompt="", parts=count))
-    return _in_parts(frame.id, prompt, last)
+    count = -(-len(text) // PART_BYTES)
+    last = _whole(msgspec.structs.replace(frame, **{name: "", "parts": count}))
+    return _in_parts(frame.id, text, last)
 
 
 def _in_parts(number: int, data: bytes, last: bytes) -> Iterator[bytes]:
@@ -270,7 +300,7 @@ def _in_parts(number: int, data: bytes, last: bytes) -> Iterator[bytes]:
     yield last
 
 
-def _whole(frame: Generate) -> bytes:
+def _whole(frame: Generate | Count) -> bytes:
     try:
         return encode(frame)
     except ValueError as error:

@@ -19,18 +19,8 @@ import structlog
 from powerd.errors import BadRequest, Timeout
 from powerd.fleet.child import Child, Graces
 from powerd.fleet.wire import BrokenPeer
-from powerd.protocol import (
-    HEADER,
-    MAX_FRAME,
-    PART_BYTES,
-    FromRender,
-    Message,
-    Part,
-    Rendered,
-    RenderFailed,
-    RenderJob,
-    encode,
-)
+from powerd.jobs import FromRender, Rendered, RenderFailed, RenderJob
+from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Message, Part, encode
 
 DEFAULT_COMMAND = (sys.executable, "-m", "powerd.render")
 #: Seconds a helper that has answered nothing yet may take longer: it starts its interpreter first.
@@ -75,6 +65,7 @@ class Renderers:
         eos: str = "",
         add_generation_prompt: bool = True,
         tools: Sequence[dict[str, object]] = (),
+        think: bool | str | None = None,
         variables: Mapping[str, object] | None = None,
         syntax: Literal["jinja", "go"] = "jinja",
         suffix: str = "",
@@ -94,6 +85,7 @@ class Renderers:
             eos,
             tuple(tools),
             dict(variables or {}),
+            think,
             syntax,
             suffix,
             on_note is not None,

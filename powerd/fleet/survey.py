@@ -9,7 +9,7 @@ import structlog
 
 from powerd.fleet.devices import Device, devices, named
 from powerd.fleet.prober import COMMAND, START_SECONDS, ask, drivers
-from powerd.protocol import Probe, Probed
+from powerd.jobs import Probe, Probed
 from powerd.settings import Settings
 
 _log = structlog.get_logger("powerd.devices")

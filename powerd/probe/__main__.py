@@ -15,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 
+from powerd.jobs import Probe, Probed, ProbeFailed
 from powerd.probe.nvml import cards, refined
-from powerd.protocol import Deployment, Probe, Probed, ProbeFailed, encode
+from powerd.protocol import Deployment, encode
 from powerd.runner.enginelog import HOST
 from powerd.runner.llama import Bindings, EngineFailed, EngineMissing, Model
 from powerd.runner.memory import proportional

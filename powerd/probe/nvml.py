@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from powerd.protocol import Accelerator
+from powerd.jobs import Accelerator
 
 
 class Card(NamedTuple):

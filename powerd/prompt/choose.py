@@ -28,6 +28,13 @@ class Chosen:
         """Whether it has a place for what follows a gap."""
         return self.syntax == "go" and "Suffix" in _used(self.text)
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether it tells the model of tools."""
+        if self.syntax == "go":
+            return "Tools" in _used(self.text)
+        return "tools" in _jinja_capabilities(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class Brought:
@@ -41,16 +48,19 @@ class Brought:
     name: str = ""  # what the GGUF calls itself
 
 
+GoTemplates = Literal["auto", "on", "off"]
+
+
 @lru_cache(maxsize=256)
-def choose(owner: tuple[str, Syntax] | None, brought: Brought) -> Chosen:
+def choose(owner: tuple[str, Syntax] | None, brought: Brought, go_templates: GoTemplates = "auto") -> Chosen:
     """The owner's template, else the better one of the layer and the GGUF, else a known one, else the generic one.
 
-    A blank text counts as none.
+    A blank text counts as none. With `go_templates` on or off it does not matter what each can do.
     """
     if owner is not None and owner[0].strip():
         return Chosen(*owner, "owner")
     layer, jinja = (text if text and text.strip() else None for text in (brought.layer, brought.jinja))
-    if layer is not None and (jinja is None or not _prefers_jinja(layer, jinja, brought)):
+    if layer is not None and (jinja is None or not _prefers_jinja(layer, jinja, brought, go_templates)):
         return Chosen(layer, "go", "layer")
     if jinja is not None:
         return Chosen(jinja, "jinja", "model")
@@ -68,7 +78,7 @@ def _used(go: str) -> frozenset[str]:
         return frozenset()
 
 
-def _prefers_jinja(go: str, jinja: str, brought: Brought) -> bool:
+def _prefers_jinja(go: str, jinja: str, brought: Brought, go_templates: GoTemplates) -> bool:
     """Whether the GGUF's template can do more than the layer's, or the layer's cannot be used.
 
     A manifest that names a built-in renderer has a placeholder for a layer. One that names a parser, and gpt-oss,
@@ -81,6 +91,8 @@ def _prefers_jinja(go: str, jinja: str, brought: Brought) -> bool:
         return True
     if brought.parser or ("<|start|>" in go and "<|end|>" in go):
         return False
+    if go_templates != "auto":
+        return go_templates == "off"
     ours, theirs = _go_capabilities(used), _jinja_capabilities(jinja)
     ours_whole = "ToolCalls" in used and ('"tool"' in go or "ToolName" in used or "ToolCallID" in used)
     theirs_whole = "tool_calls" in jinja and any(word in jinja for word in ("'tool'", '"tool"', "tool_response"))

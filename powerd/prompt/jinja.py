@@ -2,20 +2,23 @@
 
 The environment follows `transformers.utils.chat_template_utils`: trimmed blocks, `break` and `continue`, a `tojson`
 that leaves characters as they are, `raise_exception`, `strftime_now`, and `{% generation %}`, which only marks text
-there and is passed through here. The sandbox refuses attributes that begin with an underscore, changes to lists and
-mappings, and ranges over 100,000 items; no loader, so no template can name a file. Time and memory are not limited here
+there and is passed through here. The sandbox refuses attributes that begin with an underscore, changes to mappings and
+sets, and ranges over 100,000 items; no loader, so no template can name a file. Time and memory are not limited here
 but by the process this runs in.
+
+As in llama.cpp, and not in transformers, a template may put into a list and take out of it (Kimi K2 keeps the ids of
+calls in one), and `safe` does nothing: text that counts as HTML would have what is added to it escaped.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from jinja2 import BaseLoader, Environment, Template, TemplateSyntaxError, nodes
 from jinja2.exceptions import TemplateError, TemplateRuntimeError
@@ -27,14 +30,24 @@ from powerd.prompt.failed import MAX_OUTPUT, TemplateFailed
 
 MAX_TEMPLATE = 4 * 1024 * 1024  # characters
 _COMPILED = 64  # templates kept
+_T = TypeVar("_T")
 
 
 def compiled(text: str) -> Template:
     """The template, from a small cache where it is known. Raises TemplateFailed for text that is not a template."""
+    return _read(text, _compile)
+
+
+def parsed(text: str) -> None:
+    """Raise TemplateFailed for text that is not a template. Constants are not computed, unlike when it is compiled."""
+    _read(text, _ENVIRONMENT.parse)
+
+
+def _read(text: str, read: Callable[[str], _T]) -> _T:
     if len(text) > MAX_TEMPLATE:
         raise TemplateFailed(f"the template has {len(text)} characters, over the limit of {MAX_TEMPLATE}")
     try:
-        return _compile(text)
+        return read(text)
     except TemplateSyntaxError as error:
         raise TemplateFailed(error.message or "syntax error", error.lineno) from None
     except MemoryError:
@@ -156,14 +169,22 @@ class _NoFiles(BaseLoader):
         raise TemplateRuntimeError("a chat template cannot include, import or extend another template")
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Lists may grow and shrink: what a job brings is its own, and nothing of it outlives the job."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return (type(obj) is list and attr in ("append", "pop")) or super().is_safe_attribute(obj, attr, value)
+
+
 def _environment() -> Environment:
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Sandbox(
         loader=_NoFiles(),
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[_Generation, "jinja2.ext.loopcontrols"],
     )
     environment.filters["tojson"] = _tojson
+    environment.filters["safe"] = lambda text: text
     return environment
 
 

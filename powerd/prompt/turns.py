@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from powerd.jobs import RenderJob
 from powerd.prompt.gotemplate.evaluate import execute
 from powerd.prompt.gotemplate.functions import typescript
 from powerd.prompt.gotemplate.nodes import Template
 from powerd.prompt.gotemplate.parser import parse
 from powerd.prompt.gotemplate.survey import cut, names
 from powerd.prompt.gotemplate.values import JsonList, JsonMap, Record
-from powerd.protocol import Message, RenderJob, ToolCall
+from powerd.prompt.thinking import go_variables
+from powerd.protocol import Message, ToolCall
 
 
 def parsed(text: str) -> Template:
@@ -24,7 +26,7 @@ def parsed(text: str) -> Template:
 def render(job: RenderJob, now: datetime) -> str:
     """The prompt text of a job with a Go template. Raises TemplateFailed."""
     template = parsed(job.template)
-    thinking = _thinking(job.variables)
+    thinking = go_variables(job.think, job.template)
     system, messages = collated(job.messages)
     if job.suffix and job.messages:
         prompt = job.messages[-1].content
@@ -41,13 +43,6 @@ def render(job: RenderJob, now: datetime) -> str:
     *finished, last = turns(messages)
     texts = [execute(template, {**turn.variables, **thinking}, now) for turn in finished]
     return "".join([*texts, execute(cut(template), {**last.variables, **thinking}, now)])
-
-
-def _thinking(variables: Mapping[str, object]) -> dict[str, object]:
-    """What a template learns of thinking: true is the level "medium"."""
-    wanted = bool(variables.get("enable_thinking"))
-    level = variables.get("reasoning_effort") or ("medium" if wanted else "")
-    return {"Think": wanted, "ThinkLevel": level, "IsThinkSet": "enable_thinking" in variables}
 
 
 # ---------------------------------------------------------------- messages

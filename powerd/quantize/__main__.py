@@ -10,7 +10,8 @@ import os
 import socket
 import sys
 
-from powerd.protocol import Quantize, Quantized, QuantizeFailed, Quantizing, encode
+from powerd.jobs import Quantize, Quantized, QuantizeFailed, Quantizing
+from powerd.protocol import encode
 from powerd.quantize.tensorlog import TensorLog
 from powerd.runner.__main__ import usable_cores
 from powerd.runner.llama import Bindings, EngineFailed, EngineMissing, quantize

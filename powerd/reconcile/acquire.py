@@ -15,9 +15,10 @@ from powerd.digest import Digest
 from powerd.errors import BadRequest, Forbidden, SourceFailed
 from powerd.reconcile import modelfiles
 from powerd.reconcile.quantizing import check_full, kind_of, quantize
+from powerd.reconcile.traits import Traits, changed, kept_traits, traits
 from powerd.sources import huggingface, registry
 from powerd.sources.fetch import fetch, identity
-from powerd.sources.huggingface import HubConfig, HubFiles
+from powerd.sources.hub_model import HubConfig, HubFiles
 from powerd.sources.outbound import Outbound
 from powerd.sources.resolve import Resolution, resolve_name
 from powerd.sources.source import Source
@@ -48,6 +49,7 @@ class Acquired:
     inherited: tuple[Layer, ...] = ()
     place: str = ""
     revision: str = ""  # the source's own word for what it gave: a manifest's digest, a commit, an ETag
+    traits: Traits = ()
 
 
 async def acquire(
@@ -95,7 +97,7 @@ async def _take_modelfile(
     """Bring in what FROM names, and make layers of the rest."""
     recipe = await asyncio.to_thread(modelfiles.read, source, reach.store)
     if recipe.installed is not None:
-        base = Acquired(*modelfiles.of_installed(recipe.installed))
+        base = Acquired(*modelfiles.of_installed(recipe.installed), traits=traits(recipe.installed.config))
     else:
         base = await acquire(
             recipe.base, reach, quantization=quantization, expect=expect, revision=revision, on_progress=on_progress
@@ -105,7 +107,7 @@ async def _take_modelfile(
             layers = await asyncio.to_thread(modelfiles.layers, recipe, base.inherited, reach.store)
         except BadRequest as error:
             raise SourceFailed(f"{source.text}: {error.message}") from None
-    return replace(base, inherited=layers)
+    return replace(base, inherited=layers, traits=changed(base.traits, recipe.build.fields))
 
 
 def looks(source: Source, store: Store) -> str:
@@ -132,7 +134,9 @@ async def take_found(
         revision=revision if is_digest(revision) else "",
     )
     inherited = tuple(layer for layer in pulled.layers if layer.digest != pulled.weights)
-    return Acquired(pulled.weights, inherited, str(found.route), str(pulled.digest))
+    config = await asyncio.to_thread(reach.store.blob, pulled.config.digest)
+    said = await asyncio.to_thread(kept_traits, config)
+    return Acquired(pulled.weights, inherited, str(found.route), str(pulled.digest), said)
 
 
 async def _take_hub(

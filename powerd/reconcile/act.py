@@ -18,9 +18,9 @@ from powerd.reconcile.acquire import acquire, requantized
 from powerd.reconcile.acquire import looks as source_looks
 from powerd.reconcile.compose import compose, composed_from, declared_offer
 from powerd.reconcile.conditions import Trouble
-from powerd.reconcile.entry import Entry, Pins, Progress, Tools
-from powerd.reconcile.pin import Refused, pin
-from powerd.reconcile.readback import unmeetable
+from powerd.reconcile.entry import Entry, Progress, Tools
+from powerd.reconcile.generations.pin import Pins, Refused, pin
+from powerd.reconcile.readback import lacking, unmeetable
 from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, Loss, MakeOffer, Step, Withdraw
 from powerd.sources.source import Source, parse
 from powerd.store.failpoints import reach
@@ -44,12 +44,8 @@ def refuse_not_yet(spec: ModelSpec, devices: list[str]) -> None:
     """Raise Refused when the spec asks what this version or this machine cannot do: never serve less than asked."""
     if spec.not_yet:
         raise Refused(Trouble("Resolved", "NotYet", "; ".join(spec.not_yet)))
-    if (spec.require.gpu or spec.require.full_offload) and not any(device != "cpu" for device in devices):
-        raise Refused(
-            Trouble(
-                "Fits", "RequireUnmet", f"require: asks for a GPU and this machine offers {', '.join(devices)} only"
-            )
-        )
+    if short := lacking(spec.require, devices):
+        raise Refused(Trouble("Fits", "RequireUnmet", short))
 
 
 async def have(store: Store, entry: Entry, directory: Path) -> Have:
@@ -197,6 +193,7 @@ async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path,
         pinned=str(spec.digest or ""),
         inherited=acquired.inherited,
         revision=acquired.revision,
+        traits=acquired.traits,
     )
 
 

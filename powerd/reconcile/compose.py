@@ -17,7 +17,7 @@ from powerd.names import Name
 from powerd.prompt.capabilities import capabilities
 from powerd.reconcile.acquire import model_layer
 from powerd.reconcile.decide import Choice, NodeDefaults, automatic_source, choice_of, fitted
-from powerd.reconcile.offer import OWNED_TEMPLATE, Offer, chosen
+from powerd.reconcile.offer import OWNED_TEMPLATE, Offer, chosen, format_of
 from powerd.reconcile.step import Composed, Fetched, recipe
 from powerd.store.files import read_small
 from powerd.store.gguf import Header
@@ -48,6 +48,7 @@ class _Made(msgspec.Struct):
     pinned: str
     inherited: list[tuple[str, str, int]]  # media type, digest, size
     revision: str = ""
+    traits: list[tuple[str, str]] = []
 
 
 def compose(spec: ModelSpec, fetched: Fetched, header: Header, store: Store) -> StoredModel:
@@ -72,9 +73,10 @@ def compose(spec: ModelSpec, fetched: Fetched, header: Header, store: Store) -> 
         pinned=fetched.pinned,
         inherited=[(layer.media_type, str(layer.digest), layer.size) for layer in fetched.inherited],
         revision=fetched.revision,
+        traits=list(fetched.traits),
     )
     ours = {"powerd": msgspec.to_builtins(made), **({OWNED_TEMPLATE: "owner"} if spec.template else {})}
-    return store.publish(spec.name, layers, describe(header) | ours)
+    return store.publish(spec.name, layers, describe(header) | dict(fetched.traits) | ours)
 
 
 _SAME_PLACE = {kind: {JINJA_TYPE, TEMPLATE_TYPE} for kind in (JINJA_TYPE, TEMPLATE_TYPE)}
@@ -122,6 +124,7 @@ def composed_from(stored: StoredModel | None) -> Composed | None:
             pinned=made.pinned,
             inherited=tuple(Layer(kind, Digest.parse(digest), size) for kind, digest, size in made.inherited),
             revision=made.revision,
+            traits=tuple(made.traits),
         )
     except (msgspec.ValidationError, ValueError):
         return None
@@ -139,15 +142,17 @@ def declared_offer(spec: ModelSpec, stored: StoredModel, node: NodeDefaults) -> 
         deployment=decided.deployment,
         choices=decided.sentences,
         origin="declared",
-        capabilities=_capabilities(stored, template),
+        capabilities=_capabilities(stored, template, node),
         context_source=choice.context_source or automatic_source(decided.deployment, node),
         system=stored.system,
         template=template,
+        go_templates=node.go_templates,
         parameters=params,
         messages=stored.messages,
         keep_alive=spec.keep_alive,
         priority=spec.priority,
         overflow=spec.overflow,
+        think=spec.think,
         require=spec.require,
         request_options=spec.request_options or ("grow" if choice.context is None else "declared"),
         scheduling_class=spec.scheduling_class,
@@ -165,15 +170,17 @@ def installed_offer(stored: StoredModel, defaults: Defaults, node: NodeDefaults)
         deployment=decided.deployment,
         choices=decided.sentences,
         origin="lower" if stored.read_only else "installed",
-        capabilities=_capabilities(stored, template),
+        capabilities=_capabilities(stored, template, node),
         context_source=choice.context_source or automatic_source(decided.deployment, node),
         system=stored.system or defaults.system,
         template=template,
+        go_templates=node.go_templates,
         parameters=dict(defaults.parameters) | params,
         messages=stored.messages,
         keep_alive=defaults.keep_alive,
         priority=defaults.priority,
         overflow=defaults.overflow,
+        think=defaults.think,
         require=defaults.require,
         request_options=defaults.request_options or ("grow" if choice.context is None else "declared"),
         scheduling_class=defaults.scheduling_class,
@@ -199,5 +206,15 @@ def _own_template(stored: StoredModel) -> Template | None:
     return Template(stored.template or "", "go") if owned else None
 
 
-def _capabilities(stored: StoredModel, template: Template | None) -> tuple[str, ...]:
-    return capabilities(stored.header.pooling_type, chosen(stored, template).inserts)
+def _capabilities(stored: StoredModel, template: Template | None, node: NodeDefaults) -> tuple[str, ...]:
+    """What the model can do with the template it is served with (contract section 9)."""
+    served = chosen(stored, template, node.go_templates)
+    written = format_of(stored, served)
+    claimed = stored.config.get("capabilities")
+    return capabilities(
+        stored.header.pooling_type,
+        served,
+        thinks=written.thinking is not None or written.harmony,
+        parses_tools=bool(stored.config.get("parser")) and written.tools is not None,
+        claimed=[str(each) for each in claimed] if isinstance(claimed, list) else (),
+    )

@@ -14,6 +14,7 @@ from typing import TypeVar
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Cancelled, Conflict, NotFound
 from powerd.names import Name
+from powerd.prompt.published import FAMILIES, match
 from powerd.reconcile import creation, quantizing
 from powerd.reconcile.creation import CreateRequest
 from powerd.reconcile.ingredients import (
@@ -30,7 +31,7 @@ from powerd.reconcile.ingredients import (
 from powerd.reconcile.library import Library
 from powerd.reconcile.offer import Offer
 from powerd.store.files import naming
-from powerd.store.manifest import Layer
+from powerd.store.manifest import TEMPLATE_TYPE, Layer
 from powerd.store.store import Store
 
 Result = TypeVar("Result")
@@ -163,11 +164,25 @@ def _progress(status: str, completed: int, total: int) -> dict[str, object]:
     return {"status": status, "digest": NO_DIGEST, "total": total, "completed": completed}
 
 
+def _family(request: CreateRequest, made: Ingredients) -> str | None:
+    """The family whose Go template uploaded weights get because their own Jinja is that family's (contract 7.3)."""
+    jinja = made.header.chat_template if made.header is not None and request.files else None
+    if not jinja or request.template or any(layer.media_type in creation.TEMPLATE_TYPES for layer in made.layers):
+        return None
+    return match(jinja)
+
+
 def _publish(request: CreateRequest, name: Name, made: Ingredients, store: Store, on_status: OnStatus) -> None:
     """Write the texts as layers, then the manifest. Blocking."""
     assert made.header is not None
-    merged = creation.parameters(made.params, request.parameters) if request.parameters else {}
+    family = _family(request, made)
+    if family is not None:
+        on_status({"status": f"using autodetected template {family}"})
+    params = made.params if family is None else {**made.params, "stop": list(FAMILIES[family].stops)}
+    merged = creation.parameters(params, request.parameters) if request.parameters or family else {}
     texts = creation.texts(request, merged)
+    if family is not None:
+        texts.append((TEMPLATE_TYPE, FAMILIES[family].go.encode()))
     gone = creation.replaced(texts)
     layers = [layer for layer in made.layers if layer.media_type not in gone]
     for media_type, data in texts:

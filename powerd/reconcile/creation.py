@@ -32,7 +32,7 @@ _INHERITED = (
 )
 _STRINGS = {"model_family": "model_family", "base_name": "base_name", "quantization_level": "file_type"}
 _LENGTHS = ("context_length", "embedding_length")
-_TEMPLATE_TYPES = frozenset({m.TEMPLATE_TYPE, m.LEGACY_TEMPLATE_TYPE, m.JINJA_TYPE})
+TEMPLATE_TYPES = frozenset({m.TEMPLATE_TYPE, m.LEGACY_TEMPLATE_TYPE, m.JINJA_TYPE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def texts(request: CreateRequest, merged: Mapping[str, Any]) -> list[tuple[str, 
 def replaced(made: list[tuple[str, bytes]]) -> frozenset[str]:
     """The types of the base's layers that these take the place of; licences add up."""
     types = {media_type for media_type, _ in made} - {m.LICENSE_TYPE}
-    return frozenset(types | _TEMPLATE_TYPES if types & _TEMPLATE_TYPES else types)
+    return frozenset(types | TEMPLATE_TYPES if types & TEMPLATE_TYPES else types)
 
 
 def _template(text: str) -> tuple[str, bytes]:

@@ -17,6 +17,7 @@ from powerd.catalog.spec import CellType, Defaults, LoadMode, ModelSpec
 from powerd.fleet.budget import estimate, pool
 from powerd.fleet.devices import Device, named
 from powerd.fleet.fit import Fitted, Freedom, fit, usual_context
+from powerd.prompt.choose import GoTemplates
 from powerd.protocol import Deployment, Placement, Shape
 from powerd.settings import Settings
 from powerd.store.manifest import StoredModel
@@ -44,6 +45,7 @@ class NodeDefaults:
     kv_cache: CellType = "f16"
     flash_attention: Literal["auto", "on", "off"] = "auto"
     spread: bool = False  # over every accelerator, where nobody placed the model
+    go_templates: GoTemplates = "auto"
     devices: Callable[[], Sequence[Device]] = field(default=tuple, compare=False)  # what the machine has by now
 
     @classmethod
@@ -55,6 +57,7 @@ class NodeDefaults:
             settings.kv_cache,
             settings.flash_attention,
             settings.sched_spread,
+            settings.go_templates,
             devices,
         )
 

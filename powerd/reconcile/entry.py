@@ -1,4 +1,4 @@
-"""Entry: what the reconciler knows of one declared name; Event: something that happened."""
+"""Entry: what the reconciler knows of one declared name; Tools: what it takes its steps with."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from powerd.protocol import Deployment
 from powerd.reconcile.acquire import Reach
 from powerd.reconcile.conditions import Condition, Trouble
 from powerd.reconcile.decide import NodeDefaults
+from powerd.reconcile.generations.pin import Pins
 from powerd.reconcile.library import Library
-from powerd.reconcile.lock import Locked
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.step import Fetched
 from powerd.store.store import Store
@@ -34,18 +34,6 @@ class Tools:
     probe: Callable[[Deployment], Awaitable[object]] | None = None  # learns, without a load, what `needs` estimates
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened. `time` is seconds since the epoch."""
-
-    time: float
-    kind: str
-    model: str
-    reason: str
-    message: str
-    number: int = 0  # ascending since the daemon's start, without gaps
-
-
 @dataclass(slots=True)
 class Progress:
     """A fetch under way; `started` is monotonic."""
@@ -54,15 +42,6 @@ class Progress:
     total: int  # 0 = not known
     started: float
     stage: Literal["fetching", "quantizing"] = "fetching"
-
-
-@dataclass(frozen=True, slots=True)
-class Pins:
-    """What a model is held to by its generation and by models.lock.yaml."""
-
-    recorded: Fetched | None = None  # what the accepted generation says it resolved to
-    rolled_back: bool = False  # that stands, whatever the source looks like by now
-    locked: Locked | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +56,7 @@ class Entry:
     task: asyncio.Task[None] | None = None
     fetch: asyncio.Task[Fetched] | None = None
     fetched: Fetched | None = None
-    pins: Pins = Pins()
+    pins: Pins = field(default_factory=Pins)
     moved: str = ""  # what its source was last said to have instead, as a sentence
     lost: str = ""  # what the disk was last said not to have as it should, as a sentence
     tainted: bool = False  # its runner may have read bytes that were changed on disk

@@ -14,7 +14,8 @@ from powerd.digest import Digest
 from powerd.errors import BackendUnavailable, BadRequest, Busy, NoSpace
 from powerd.fleet.child import Child, Graces
 from powerd.fleet.wire import BrokenPeer
-from powerd.protocol import FromQuantize, Quantize, Quantized, QuantizeFailed, Quantizing, encode
+from powerd.jobs import FromQuantize, Quantize, Quantized, QuantizeFailed, Quantizing
+from powerd.protocol import encode
 from powerd.quantities import show_bytes
 from powerd.store import files
 from powerd.store.gguf import GgufError, Header, read_header

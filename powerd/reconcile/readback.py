@@ -101,12 +101,22 @@ def _offloaded(have: ReadBack) -> bool:
 
 def unmeetable(require: Require, deployment: Deployment, devices: list[str]) -> str:
     """Which requirement is known before the load not to be met, with numbers; "" when none is."""
-    accelerators = [device for device in devices if device != CPU]
-    if (require.gpu or require.full_offload) and not accelerators:
-        return f"require: asks for a GPU and this machine offers {', '.join(devices) or 'none'} only"
+    if short := lacking(require, devices):
+        return short
     if require.full_offload and 0 <= deployment.gpu_layers < deployment.shape.layers:
         return (
             f"`require: full_offload` cannot be met: {deployment.gpu_layers} of {deployment.shape.layers} layers go "
-            f"onto {', '.join(accelerators)}"
+            f"onto {', '.join(_accelerators(devices))}"
         )
     return ""
+
+
+def lacking(require: Require, devices: list[str]) -> str:
+    """What the machine does not have for the requirements, whatever the deployment; "" when it has it."""
+    if (require.gpu or require.full_offload) and not _accelerators(devices):
+        return f"require: asks for a GPU and this machine offers {', '.join(devices) or 'none'} only"
+    return ""
+
+
+def _accelerators(devices: list[str]) -> list[str]:
+    return [device for device in devices if device != CPU]

@@ -22,23 +22,23 @@ from powerd.documents import read
 from powerd.errors import PowerError
 from powerd.fleet.terms import FleetEvent, Reason
 from powerd.reconcile import act
-from powerd.reconcile.bulletin import Bulletin
 from powerd.reconcile.conditions import Trouble
-from powerd.reconcile.drift import lost
 from powerd.reconcile.entry import Entry, Tools
-from powerd.reconcile.generation import Generations
-from powerd.reconcile.history import History
-from powerd.reconcile.judging import Judging, runs
+from powerd.reconcile.generations.generation import Generations
+from powerd.reconcile.generations.history import History
+from powerd.reconcile.generations.lock import lock_path
+from powerd.reconcile.generations.pin import Refused
+from powerd.reconcile.generations.records import resolved
+from powerd.reconcile.generations.watch import Watch
+from powerd.reconcile.health.bulletin import Bulletin
+from powerd.reconcile.health.drift import lost
+from powerd.reconcile.health.judging import Judging, runs
+from powerd.reconcile.health.waiting import Waiting
 from powerd.reconcile.keeping import Keeping, strays
-from powerd.reconcile.lock import lock_path
 from powerd.reconcile.modelfiles import modelfiles_of
-from powerd.reconcile.pin import Refused
 from powerd.reconcile.readback import unmet
-from powerd.reconcile.records import resolved
 from powerd.reconcile.step import Composed, Fetch, Have, MakeOffer, Settled, Step, step
 from powerd.reconcile.updates import Updates
-from powerd.reconcile.waiting import Waiting
-from powerd.reconcile.watch import Watch
 from powerd.reconcile.wishes import wishes
 
 log = structlog.get_logger(__name__)
@@ -325,7 +325,7 @@ class Reconciler:
 
         Whether all is well.
         """
-        runner = self.judging.runner(entry)
+        runner = self.judging.sight().runner(entry)
         have = runner.readback if runner else None
         short = unmet(entry.offer.require, have) if entry.offer and have else ""
         if short:

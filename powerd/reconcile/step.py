@@ -29,6 +29,7 @@ class Fetched:
     pinned: str = ""  # the digest the spec asked for, which the source answered to
     inherited: tuple[Layer, ...] = ()  # template, parameters, licence … that came with the weights
     revision: str = ""  # the source's own word for what it gave: a manifest's digest, a commit, an ETag
+    traits: tuple[tuple[str, str], ...] = ()  # what the config that came along says, and holds for what is made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +162,6 @@ def recipe(spec: ModelSpec, fetched: Fetched) -> str:
         (spec.template.syntax, spec.template.text) if spec.template else None,
         sorted(spec.parameters.items()),
         spec.messages,
+        *([fetched.traits] if fetched.traits else []),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -16,10 +16,10 @@ from powerd.catalog.show import redacted
 from powerd.digest import Digest
 from powerd.errors import Conflict, NotFound, PowerError
 from powerd.reconcile import act, modelfiles
-from powerd.reconcile.entry import Entry, Pins, Tools
-from powerd.reconcile.generation import Generations
-from powerd.reconcile.pin import Refused
-from powerd.reconcile.records import Resolved, resolved
+from powerd.reconcile.entry import Entry, Tools
+from powerd.reconcile.generations.generation import Generations
+from powerd.reconcile.generations.pin import Pins, Refused
+from powerd.reconcile.generations.records import Resolved, resolved
 from powerd.sources.upstream import Upstream, upstream
 
 PATIENCE = 30.0

@@ -21,9 +21,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from powerd.jobs import Rendered, RenderFailed, RenderJob, ToRender
 from powerd.prompt.conversation import render
 from powerd.prompt.failed import MAX_OUTPUT, TemplateFailed
-from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Part, Rendered, RenderFailed, RenderJob, ToRender, encode
+from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Part, encode
 
 MEMORY = 512 * 1024 * 1024  # bytes of address space
 CPU_SECONDS = 2  # of one job, at least: as long as the parent waits, so that it is the parent who ends it

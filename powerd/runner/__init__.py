@@ -5,17 +5,27 @@ every step decodes one token for each running sequence and as much of the waitin
 
     __main__    the process: signals, threads, the reading end of the socket, load, exit codes
     outbox      the writing end: never blocks the engine, never loses order
-    intake      a Generate frame -> a tokenised Sequence, or its refusal
+    intake      which thread reads a request's text, and what is answered without the engine
+    making      a Generate frame and its text -> a Sequence, or its refusal
     engine      the step loop: admit, decode once for all, sample, report
     scheduler   which tokens go into the next batch (pure)
     sequence    what one request has consumed and when it must end (pure)
+    window      what stays of a prompt that does not fit and of a full context (pure)
+    token       a token, and the interface of what chooses it (pure)
     sampling    the stages of a request's sampler chain (pure)
+    chain       that chain in llama.cpp
+    extras      what a request asked for beside text: markers, a thinking budget, probabilities (pure)
+    thinking    where an answer thinks, and when it has thought long enough (pure)
+    constraint  a sampler that draws what a grammar allows
+    guide       where an answer stands in its grammar (pure)
+    guides      the only import of llguidance: the vocabulary for it, and compiled grammars
+    likelihood  probabilities from raw logits
     text        UTF-8 edges and stop strings (pure)
     enginelog   what llama.cpp's log says about the load (pure)
     readback    what the engine really has after a load
     backends    the engine's devices, and which of them a load uses
     memory      this process's memory: how much, and having it for certain
-    llama       the only import of llama_cpp: model, context, sampler chains
+    llama       the only import of llama_cpp: model, context, cache
     batch       the memory of a batch
     onejob      a helper process for one job, which quantizing and probing are
     vocabulary  text to tokens and back

@@ -26,6 +26,7 @@ import msgspec
 from powerd.protocol import (
     HEADER,
     MAX_FRAME,
+    Count,
     Deployment,
     Failed,
     Generate,
@@ -41,6 +42,7 @@ from powerd.protocol import (
 from powerd.runner import llama
 from powerd.runner.engine import Engine, Mail
 from powerd.runner.intake import Intake
+from powerd.runner.making import SequenceMaker
 from powerd.runner.memory import resident
 from powerd.runner.outbox import Outbox
 from powerd.runner.readback import read_back
@@ -133,10 +135,12 @@ class Reader:
             self.load.put(frame)
             self.mail.put(frame)
         elif self.intake is None:
-            if isinstance(frame, Generate):
+            if isinstance(frame, Generate | Count):
                 self._outbox.send(Failed(frame.id, "busy", "the model is still loading"))
         elif isinstance(frame, Generate):
             self.intake.generate(frame)
+        elif isinstance(frame, Count):
+            self.intake.count(frame)
         elif isinstance(frame, Part):
             self.intake.part(frame)
         else:
@@ -160,7 +164,8 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
         _log.exception("the load failed in a way nobody foresaw")
         outbox.send(LoadFailed(f"{type(error).__name__}: {error}"))
         return os.EX_SOFTWARE
-    reader.intake = Intake(model.vocabulary, model.chain, have.context, reader.mail.put, outbox.send, time.monotonic_ns)
+    maker = SequenceMaker(model, have.context)
+    reader.intake = Intake(model.vocabulary, maker.make, reader.mail.put, outbox.send, time.monotonic_ns)
     scheduler: Scheduler[Sequence] = Scheduler(have.sequences, model.batch.limit)
     engine = Engine(model, scheduler, have.cells, reader.mail, outbox, time.monotonic_ns)
     gc.collect()

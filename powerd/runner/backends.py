@@ -9,7 +9,8 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from powerd.protocol import Accelerator, Placement
+from powerd.jobs import Accelerator
+from powerd.protocol import Placement
 
 _KINDS = {1: "gpu", 2: "igpu"}  # ggml_backend_dev_type; the CPU and its helpers (BLAS, AMX) are no places to offload to
 

@@ -16,6 +16,7 @@ from powerd.runner.llama import Model
 from powerd.runner.outbox import Outbox
 from powerd.runner.scheduler import MILLISECOND, Plan, Scheduler
 from powerd.runner.sequence import Sequence
+from powerd.runner.token import Stuck
 
 _STATS_NS = 200 * MILLISECOND
 
@@ -140,9 +141,17 @@ class Engine:
         due: list[Row] = []
         ended: list[Sequence] = []
         for sequence, row in rows:
-            text = sequence.accept(token(sequence.sampler.draw(row)))
+            try:
+                drawn = sequence.draw(row)
+            except Stuck as stuck:
+                self._drop(sequence, Failed(sequence.id, "bad_request", str(stuck)))
+                continue
+            text = sequence.accept(token(drawn))
             if text is not None:
-                due.append(text)
+                if text.logprobs:  # large, so they travel in a frame of their own
+                    self._frames.append(Delta([text]))
+                else:
+                    due.append(text)
             if sequence.reason is not None:
                 ended.append(sequence)
             if len(sequence.answer) == 1:
@@ -151,7 +160,15 @@ class Engine:
         if due:
             self._frames.append(Delta(due))
         for sequence in ended:
-            self._finish(sequence)
+            if sequence.reason == "full":
+                self._make_room(sequence)
+            else:
+                self._finish(sequence)
+
+    def _make_room(self, sequence: Sequence) -> None:
+        if not self._model.drop(sequence.slot, *sequence.make_room()):
+            message = "the engine could not drop the older half of a full context"
+            self._drop(sequence, Failed(sequence.id, "runner_died", message))
 
     def _finish(self, sequence: Sequence) -> None:
         self._drop(sequence, sequence.finished(self._clock()))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from array import array
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from powerd.errors import BadRequest, ContextOverflow, PowerError
-from powerd.protocol import Cancel, Failed, Finished, Generate, Part, Sampling
-from powerd.runner.sequence import Sampler, Sequence
+from powerd.errors import ContextOverflow, PowerError
+from powerd.protocol import Cancel, Count, Counted, Cut, Failed, Finished, Generate, Part
+from powerd.runner.making import utf8
+from powerd.runner.sequence import Sequence
 from powerd.runner.vocabulary import Vocabulary
 
 _log = logging.getLogger("powerd.runner")
@@ -22,29 +22,28 @@ _log = logging.getLogger("powerd.runner")
 _SHORT_TEXT = 64 * 1024
 
 
-ChainMaker = Callable[[Sampling, list[int], int], Sampler]
+#: Makes the sequence of a frame after its text, received at a time. Raises PowerError.
+Make = Callable[[Generate, bytes, int], Sequence]
 
 
 class Intake:
-    """Turns frames into sequences. `admit` hands to the engine, `answer` sends a terminal frame."""
+    """Turns frames into sequences. `admit` hands to the engine, `answer` sends what needs no engine."""
 
     def __init__(
         self,
         vocabulary: Vocabulary,
-        make_chain: ChainMaker,
-        context: int,
+        make: Make,
         admit: Callable[[Sequence | Cancel], None],
-        answer: Callable[[Failed | Finished], None],
+        answer: Callable[[Counted | Cut | Failed | Finished], None],
         clock: Callable[[], int],
     ) -> None:
         self._vocabulary = vocabulary
-        self._make_chain = make_chain
-        self._context = context
+        self._make = make
         self._admit = admit
         self._answer = answer
         self._clock = clock
         self._parts: dict[int, list[bytes]] = {}
-        self._long: SimpleQueue[tuple[Generate, bytes, int]] = SimpleQueue()
+        self._long: SimpleQueue[tuple[Generate | Count, bytes, int]] = SimpleQueue()
         self._lock = threading.Lock()
         self._in_long: dict[int, bool] = {}  # ids in the other thread -> cancelled meanwhile
         threading.Thread(target=self._take_long, name="tokenizer", daemon=True).start()
@@ -65,31 +64,60 @@ class Intake:
     def generate(self, frame: Generate) -> None:
         """Take a request in."""
         now = self._clock()
-        parts = self._parts.pop(frame.id, [])
-        if len(parts) != frame.parts:
-            reason = f"{frame.parts} parts of the prompt were announced and {len(parts)} came"
-            self._answer(Failed(frame.id, "bad_request", reason))
+        text = self._joined(frame, frame.prompt)
+        if text is None:
             return
-        text = b"".join(parts) if parts else frame.prompt.encode()
+        long = len(text) > _SHORT_TEXT or frame.constraint is not None  # whose grammar has to be compiled
         with self._lock:
             duplicate = frame.id in self._in_long
-            if not duplicate and len(text) > _SHORT_TEXT:
+            if not duplicate and long:
                 self._in_long[frame.id] = False
                 self._long.put((frame, text, now))
         if duplicate:
             self._answer(Failed(frame.id, "bad_request", f"request id {frame.id} is in use"))
-        elif len(text) <= _SHORT_TEXT:
+        elif not long:
             self._take(frame, text, now)
+
+    def count(self, frame: Count) -> None:
+        """Answer how many tokens a text is."""
+        text = self._joined(frame, frame.text)
+        if text is not None and len(text) > _SHORT_TEXT:
+            self._long.put((frame, text, 0))
+        elif text is not None:
+            self._take_count(frame, text)
+
+    def _joined(self, frame: Generate | Count, text: str) -> bytes | None:
+        """`text`, or what came in parts instead; None when parts are missing, which is answered."""
+        parts = self._parts.pop(frame.id, [])
+        if len(parts) != frame.parts:
+            reason = f"{frame.parts} parts of the text were announced and {len(parts)} came"
+            self._answer(Failed(frame.id, "bad_request", reason))
+            return None
+        return b"".join(parts) if parts else text.encode()
 
     def _take_long(self) -> None:
         while True:
             frame, text, now = self._long.get()
-            self._take(frame, text, now)
+            if isinstance(frame, Count):
+                self._take_count(frame, text)
+            else:
+                self._take(frame, text, now)
+
+    def _take_count(self, frame: Count, text: bytes) -> None:
+        try:
+            _, count = self._vocabulary.tokenize(utf8(text), frame.add_bos, 0)
+        except PowerError as error:
+            self._answer(Failed(frame.id, error.code, error.message))
+        except Exception as error:
+            _log.exception("a text could not be counted")
+            self._answer(Failed(frame.id, PowerError.code, f"the runner could not count the text: {error}"))
+        else:
+            self._answer(Counted(frame.id, count))
 
     def _take(self, frame: Generate, text: bytes, now: int) -> None:
         """Admit the request, or answer it: refused, or cancelled while its text was in the other thread."""
         try:
-            made: Sequence | Failed = self._sequence(frame, text, now)
+            made: Sequence | Failed = self._make(frame, text, now)
         except ContextOverflow as error:
             made = Failed(frame.id, error.code, error.message, error.needed, error.limit, error.limit_source)
         except PowerError as error:
@@ -97,6 +125,8 @@ class Intake:
         except Exception as error:
             _log.exception("request %s could not be taken in", frame.request_id or frame.id)
             made = Failed(frame.id, PowerError.code, f"the runner could not take the request in: {error}")
+        if isinstance(made, Sequence) and made.cut is not None:
+            self._answer(made.cut)
         with self._lock:
             cancelled = self._in_long.pop(frame.id, False)
             if isinstance(made, Sequence) and not cancelled:
@@ -108,48 +138,3 @@ class Intake:
             self._answer(made.finished(now))
         else:
             self._answer(made)
-
-    def _sequence(self, frame: Generate, text: bytes, now: int) -> Sequence:
-        context = min(frame.context or self._context, self._context)
-        for token in frame.sampling.logit_bias:
-            self._check(token, "logit_bias")
-        prompt = self._prompt(frame, text, context)
-        return Sequence(frame, prompt, context, self._make_chain(frame.sampling, prompt, context), now)
-
-    def _prompt(self, frame: Generate, text: bytes, context: int) -> list[int]:
-        """The prompt's tokens, fewer than `context`. Raises BadRequest, ContextOverflow."""
-        prefix = self._prefix(frame.prefix)
-        longest = self._vocabulary.longest
-        if longest and len(text) // longest + len(prefix) >= context:
-            raise ContextOverflow(len(text) // longest + len(prefix), context, frame.context_source)
-        room = max(context - len(prefix), 0)
-        tokens, count = self._vocabulary.tokenize(_utf8(text), frame.add_bos and not prefix, room)
-        if len(prefix) + count >= context:
-            raise ContextOverflow(len(prefix) + count, context, frame.context_source)
-        prompt = prefix + tokens
-        if not prompt:
-            if self._vocabulary.bos is None:
-                raise BadRequest("the prompt is empty, and this model has no token to begin a text with", "prompt")
-            prompt = [self._vocabulary.bos]
-        return prompt
-
-    def _prefix(self, data: bytes) -> list[int]:
-        if len(data) % 4:
-            raise BadRequest("context must hold 32-bit token ids", "context")
-        prefix = array("i", data).tolist()
-        for token in prefix:
-            self._check(token, "context")
-        return prefix
-
-    def _check(self, token: int, field: str) -> None:
-        if not 0 <= token < self._vocabulary.size:
-            raise BadRequest(f"{field} names token {token}; this model's are 0 to {self._vocabulary.size - 1}", field)
-
-
-def _utf8(text: bytes) -> bytes:
-    """`text` itself. Raises BadRequest when it is not UTF-8, which the native tokenizer would not survive."""
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the prompt is not UTF-8 at byte {error.start}", "prompt") from error
-    return text

@@ -12,23 +12,28 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from powerd.protocol import Accelerator, Deployment, Sampling
+from powerd.jobs import Accelerator
+from powerd.protocol import Deployment, Generate
 from powerd.runner.backends import NoSuchDevice, listed, placed
 from powerd.runner.batch import Batch, set_fields
+from powerd.runner.chain import chain
 from powerd.runner.enginelog import ERROR, WARN, EngineLog
+from powerd.runner.likelihood import Likelihood
 from powerd.runner.memory import Commitment, lock_limit, may_lock_all
-from powerd.runner.sampling import Stage, remembered, stages
+from powerd.runner.token import Sampler
 from powerd.runner.vocabulary import Vocabulary
 
 _MAX_SEQUENCES = 256
 _MAX_CELLS = 2**31 - 1
 _POOLING_KINDS = {"1", "2", "3", "4"}  # mean, cls, last, rank
 _FATAL = -2
+#: Quantised keys are stored rotated in blocks of a multiple of this many elements.
+_ROTATION = 64
 _LOAD_MODES = {"auto": "AUTO", "mmap": "MMAP", "read": "NONE", "mlock": "MMAP_MLOCK"}
 #: How long a compute thread spins at a barrier before it sleeps, in turns of some 20 ns. OpenMP's own 300,000 outlasts
 #: a time slice: with one other busy process on 2 cores a step took 25 times as long, with this twice as long.
@@ -133,23 +138,6 @@ def quantize(bindings: Bindings, source: str, destination: str, file_type: int, 
         raise EngineFailed(bindings.log.reason(), out_of_memory=bindings.log.out_of_memory)
 
 
-class Chain:
-    """One request's samplers."""
-
-    def __init__(self, c: Any, context: Any, pointer: Any) -> None:
-        self._c, self._context, self._pointer = c, context, pointer
-        self._sample = c.llama_sampler_sample
-
-    def draw(self, row: int) -> int:
-        """The token chosen for `row` of the last decode, which the chain then remembers."""
-        token: int = self._sample(self._pointer, self._context, row)
-        return token
-
-    def close(self) -> None:
-        """Free the chain; once."""
-        self._c.llama_sampler_free(self._pointer)
-
-
 class Model:
     """One model and one context on it."""
 
@@ -180,6 +168,8 @@ class Model:
         self._memory = self._c.llama_get_memory(self._context)
         self.vocabulary = Vocabulary(bindings.c, self._model, bindings.log.longest_token)
         self.batch = Batch(bindings.c, int(self._c.llama_n_batch(self._context)))
+        #: Whether a sequence can lose what is not at its end.
+        self.can_shift = self._can_shift(deployment.kv_cache)
 
     def _load_model(self, deployment: Deployment, on_progress: Callable[[float], bool]) -> Any:
         path = deployment.weights
@@ -233,6 +223,27 @@ class Model:
             raise EngineFailed(f"{architecture} is a diffusion model; only autoregressive models are supported")
         if self._c.llama_vocab_n_tokens(self._c.llama_model_get_vocab(self._model)) == 0:
             raise EngineFailed("the file has no vocabulary")
+
+    def _can_shift(self, kv_cache: str) -> bool:
+        """What llama.cpp says, less what it gets wrong. A recurrent state holds all of its text."""
+        c, model = self._c, self._model
+        if c.llama_model_is_recurrent(model) or c.llama_model_is_hybrid(model):
+            return False
+        return bool(c.llama_memory_can_shift(self._memory)) and (kv_cache == "f16" or self._keys_are_rotated())
+
+    def _keys_are_rotated(self) -> bool:
+        """Whether quantised keys can be given other positions, which llama.cpp does through their rotation.
+
+        The process dies where there is none (heads that are no multiple of 64 elements), and keys of which only a
+        part has a position would be spoilt.
+        """
+        architecture = self._metadata("general.architecture")
+        heads = max(1, self._c.llama_model_n_head(self._model))
+        width = self._metadata(f"{architecture}.attention.key_length") or str(
+            self._c.llama_model_n_embd(self._model) // heads
+        )
+        positioned = self._metadata(f"{architecture}.rope.dimension_count") or width
+        return positioned == width and width.isdecimal() and int(width) % _ROTATION == 0
 
     def _metadata(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(256)
@@ -309,23 +320,24 @@ class Model:
         """Free every cell of `slot`."""
         self._c.llama_memory_seq_rm(self._memory, slot, -1, -1)
 
-    def chain(self, sampling: Sampling, prompt: Sequence[int], context: int) -> Chain:
-        """The samplers of one request, with the end of its prompt already remembered."""
-        c = self._c
-        chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
-        if sampling.logit_bias:
-            bias = (c.llama_logit_bias * len(sampling.logit_bias))(*sampling.logit_bias.items())
-            c.llama_sampler_chain_add(chain, c.llama_sampler_init_logit_bias(self.vocabulary.size, len(bias), bias))
-        for stage in stages(sampling, context):
-            c.llama_sampler_chain_add(chain, self._sampler(stage))
-        count = remembered(sampling, context)
-        for token in prompt[-count:] if count else ():
-            c.llama_sampler_accept(chain, token)
-        return Chain(c, self._context, chain)
+    def drop(self, slot: int, begin: int, count: int) -> bool:
+        """Free `count` cells of `slot` from the one at `begin`; the later ones move up. Whether that could be done."""
+        if not self._c.llama_memory_seq_rm(self._memory, slot, begin, begin + count):
+            return False
+        self._c.llama_memory_seq_add(self._memory, slot, begin + count, -1, -count)
+        return True
 
-    def _sampler(self, stage: Stage) -> Any:
-        first = (self.vocabulary.size,) if stage.name in ("penalties", "mirostat") else ()
-        return getattr(self._c, f"llama_sampler_init_{stage.name}")(*first, *stage.arguments)
+    def sampler(self, frame: Generate, prompt: list[int], context: int) -> Sampler:
+        """What chooses the tokens of one request."""
+        return chain(self._c, self._context, self.vocabulary.size, frame.sampling, prompt, context)
+
+    def probabilities(self, top: int) -> Likelihood:
+        """What tells how likely the tokens of one request were, and the `top` likeliest."""
+        return Likelihood(self.logits, self.vocabulary.size, self.vocabulary.text, top)
+
+    def logits(self, row: int) -> Any:
+        """A C pointer to the floats of `row` of the last decode, one for each token; writing to them is allowed."""
+        return self._c.llama_get_logits_ith(self._context, row)
 
     @property
     def cells(self) -> int:

@@ -14,6 +14,8 @@ from powerd.protocol import Sampling
 #: llama.cpp reads this seed as "pick one yourself".
 _RANDOM_SEED = 0xFFFFFFFF
 _MIROSTAT_CANDIDATES = 100
+#: Below this share of the likeliest token's probability `typical` would take the logarithm of nothing.
+_IMPOSSIBLE = 1e-20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def _cuts(sampling: Sampling) -> tuple[Stage, ...]:
     if sampling.top_k > 0:
         cuts.append(Stage("top_k", (sampling.top_k,)))
     if sampling.typical_p < 1:
+        cuts.append(Stage("min_p", (_IMPOSSIBLE, 1)))
         cuts.append(Stage("typical", (sampling.typical_p, 1)))
     if sampling.top_p < 1:
         cuts.append(Stage("top_p", (sampling.top_p, 1)))

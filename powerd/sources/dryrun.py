@@ -12,7 +12,7 @@ from powerd.digest import Digest
 from powerd.errors import BadRequest, SourceFailed
 from powerd.protocol import Shape
 from powerd.sources.fetch import path_of
-from powerd.sources.huggingface import HubConfig, HubFile, HubFiles
+from powerd.sources.hub_model import HubConfig, HubFile, HubFiles
 from powerd.sources.location import Link, Location
 from powerd.sources.outbound import Outbound
 from powerd.sources.registry import Pulled

@@ -19,8 +19,8 @@ from powerd.sources import hub_guard
 from powerd.sources.hub_failures import TIMEOUT, Access, asking, words
 from powerd.sources.hub_files import Listed, choose
 from powerd.sources.hub_guard import guarded
+from powerd.sources.hub_model import HubConfig, HubFile, HubFiles
 from powerd.sources.hub_reference import Reference
-from powerd.sources.huggingface import HubConfig, HubFile, HubFiles
 from powerd.sources.origin import Origin
 from powerd.sources.outbound import OutboundConfig
 

@@ -8,55 +8,19 @@ whenever it resumes.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from powerd.digest import Digest
 from powerd.errors import Forbidden, NoSpace, SourceFailed
 from powerd.quantities import show_bytes
 from powerd.sources.hub_files import normal_label
+from powerd.sources.hub_model import HubConfig, HubFile, HubFiles
 from powerd.sources.hub_reference import Reference, parse
-from powerd.sources.location import Link
-from powerd.sources.origin import Origin
 from powerd.sources.outbound import Outbound, OutboundConfig
 from powerd.sources.transfer import OnProgress, download
 from powerd.store.gguf import GgufError, read_header
 from powerd.store.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class HubConfig:
-    """powerd.yaml's `sources.huggingface`; HF_ENDPOINT, HF_TOKEN and HF_HOME fill what is empty."""
-
-    endpoint: str = ""
-    token_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HubFile:
-    """One file at one commit. Size and digest are None where the hub does not say (small files outside LFS)."""
-
-    url: str
-    name: str  # its path in the repository: to show, never to open
-    size: int | None
-    digest: Digest | None
-
-
-@dataclass(frozen=True, slots=True)
-class HubFiles:
-    """What a source means: the files of one model, all of the same commit."""
-
-    repo: str
-    revision: str  # the commit
-    files: tuple[HubFile, ...]  # the weights; several are the parts of a split model, in order
-    projector: HubFile | None
-    quantization: str  # as the file's name says it; empty where it does not
-    origin: Origin  # of the hub
-    token: str = field(default="", repr=False)
-
-    def location(self, file: HubFile, outbound: Outbound) -> Link:
-        """Where a file is read from. The token goes with it to the hub's own origin, and nowhere else (R19)."""
-        return Link(outbound, file.url, token=self.token if Origin.of(file.url) == self.origin else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import Literal
 from powerd.errors import BadRequest, NotFound, SourceFailed
 from powerd.names import DEFAULT_HOST, DEFAULT_NAMESPACE, Name
 from powerd.sources import huggingface
+from powerd.sources.hub_model import HubConfig, HubFiles
 from powerd.sources.hub_reference import Reference, is_hub, parse, parse_repository
-from powerd.sources.huggingface import HubConfig, HubFiles
 from powerd.sources.outbound import Outbound
 from powerd.sources.registry import Pulled, look
 from powerd.sources.wellknown import well_known

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from powerd.digest import Digest
 from powerd.errors import Forbidden, SourceFailed
 from powerd.sources.fetch import identity
-from powerd.sources.huggingface import HubConfig, HubFiles
+from powerd.sources.hub_model import HubConfig, HubFiles
 from powerd.sources.location import Link
 from powerd.sources.outbound import Outbound, raise_if_busy
 from powerd.sources.resolve import resolve_name

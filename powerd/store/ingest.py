@@ -17,6 +17,7 @@ from types import TracebackType
 from powerd.digest import Digest
 from powerd.errors import BadRequest
 from powerd.store.commit import publish
+from powerd.store.descriptor import Descriptor
 from powerd.store.failpoints import reach
 from powerd.store.files import BLOB_MODE, naming, regular, write_all
 
@@ -48,7 +49,8 @@ class Ingest:
         self.on_end: Callable[[Digest | None, os.stat_result], None] = lambda _digest, _status: None
         with naming(self.path, "starting to write", size or 0):
             reach("ingest.before_create")
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = Descriptor(fd, self.path, "ingest")
 
     @property
     def digest(self) -> Digest:
@@ -67,8 +69,8 @@ class Ingest:
                 raise BadRequest(f"longer than the declared {self.size} bytes")
             with naming(self.path, "writing", self.remaining or len(data)):
                 reach("ingest.before_write")
-                os.lseek(self._open_fd(), self.written, os.SEEK_SET)  # over what a write that failed has left
-                write_all(self._open_fd(), data)
+                os.lseek(self._file.fd, self.written, os.SEEK_SET)  # over what a write that failed has left
+                write_all(self._file.fd, data)
                 reach("ingest.after_write")
             self._hash.update(data)
             self.written += len(data)
@@ -76,8 +78,8 @@ class Ingest:
     def restart(self) -> None:
         """Forget all bytes and begin anew. Raises StoreFailed."""
         with self._lock, naming(self.path, "truncating"):
-            os.ftruncate(self._open_fd(), 0)
-            os.lseek(self._open_fd(), 0, os.SEEK_SET)
+            os.ftruncate(self._file.fd, 0)
+            os.lseek(self._file.fd, 0, os.SEEK_SET)
             self._hash = hashlib.sha256()
             self.written = 0
 
@@ -96,7 +98,7 @@ class Ingest:
         if sys.platform != "linux":
             return False
         try:
-            fcntl.ioctl(self._open_fd(), _FICLONE, source)
+            fcntl.ioctl(self._file.fd, _FICLONE, source)
         except OSError:
             return False
         return True
@@ -112,7 +114,7 @@ class Ingest:
                 if (linked.st_dev, linked.st_ino) != (status.st_dev, status.st_ino):
                     return False
                 twin.rename(self.path)
-                os.dup2(fd, self._open_fd(), inheritable=False)
+                os.dup2(fd, self._file.fd, inheritable=False)
         except OSError:
             return False
         finally:
@@ -123,7 +125,7 @@ class Ingest:
     def read_back(self, on_progress: Progress) -> None:
         """Hash bytes that were shared rather than written. Raises StoreFailed."""
         with naming(self.path, "reading"):
-            while chunk := os.pread(self._open_fd(), CHUNK, self.written):
+            while chunk := os.pread(self._file.fd, CHUNK, self.written):
                 with self._lock:
                     self._hash.update(chunk)
                     self.written += len(chunk)
@@ -149,7 +151,7 @@ class Ingest:
 
     def _check(self, digest: Digest) -> None:
         with naming(self.path, "reading"):
-            if os.fstat(self._open_fd()).st_size != self.written:
+            if os.fstat(self._file.fd).st_size != self.written:
                 raise OSError(errno.EIO, "holds other bytes than were written to it", str(self.path))
         if self.size is not None and self.written != self.size:
             raise BadRequest(f"size mismatch, expected {self.size} bytes, got {self.written}")
@@ -158,8 +160,8 @@ class Ingest:
 
     def _publish(self, digest: Digest) -> None:
         if not self._link:  # the mode of a linked file is its owner's
-            os.fchmod(self._open_fd(), BLOB_MODE)
-        publish(self._open_fd(), self.path, self._blobs, digest, self.on_publish)
+            os.fchmod(self._file.fd, BLOB_MODE)
+        publish(self._file.fd, self.path, self._blobs, digest, self.on_publish)
 
     def abort(self) -> None:
         """Remove every trace; harmless after the ingest has ended."""
@@ -167,22 +169,14 @@ class Ingest:
             self._discard()
 
     def _discard(self) -> None:
-        if self._fd < 0:
+        if not self._file.open:
             return
         with contextlib.suppress(OSError):  # what cannot be removed goes when the store is next opened
             self.path.unlink(missing_ok=True)
         self._close(None)
 
-    def _open_fd(self) -> int:
-        if self._fd < 0:
-            raise OSError(errno.EBADF, "this ingest has ended", str(self.path))
-        return self._fd
-
     def _close(self, digest: Digest | None) -> None:
-        status = os.fstat(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        self.on_end(digest, status)
+        self.on_end(digest, self._file.close())
 
     def __enter__(self) -> Ingest:
         return self

@@ -24,6 +24,7 @@ import msgspec
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Conflict
 from powerd.store.commit import publish
+from powerd.store.descriptor import Descriptor
 from powerd.store.failpoints import reach
 from powerd.store.files import BLOB_MODE, DIRECTORY_MODE, naming, read_small, write_all
 from powerd.store.ranges import Ranges, Span
@@ -60,7 +61,7 @@ class Partial:
         self._writing = threading.RLock()
         self._hashing = threading.RLock()
         with naming(directory, "starting to write", size or 0):
-            self._fd = self._open()
+            self._file = Descriptor(self._open(), directory, "download")
             self._recall()
 
     def _open(self) -> int:
@@ -82,10 +83,10 @@ class Partial:
             sound = self.size in {None, left.size} and (not have.spans or have.spans[-1][1] <= left.size)
         except (OSError, ValueError, msgspec.MsgspecError):
             sound = False
-        if sound and os.fstat(self._fd).st_size >= (have.spans[-1][1] if have.spans else 0):
+        if sound and os.fstat(self._file.fd).st_size >= (have.spans[-1][1] if have.spans else 0):
             self._have, self.size = have, left.size
         else:
-            os.ftruncate(self._fd, 0)
+            os.ftruncate(self._file.fd, 0)
 
     # ------------------------------------------------------------ what is here
 
@@ -131,8 +132,8 @@ class Partial:
             if self.size is not None and offset + len(data) > self.size:
                 raise BadRequest(f"longer than the declared {self.size} bytes")
             reach("ingest.before_write")
-            os.lseek(self._open_fd(), offset, os.SEEK_SET)
-            write_all(self._open_fd(), data)
+            os.lseek(self._file.fd, offset, os.SEEK_SET)
+            write_all(self._file.fd, data)
             reach("ingest.after_write")
             self._have.add(offset, offset + len(data))
             self._remember()
@@ -156,7 +157,7 @@ class Partial:
                 ready = self._have.prefix - self._hashed
             if ready <= 0:
                 return False
-            chunk = os.pread(self._open_fd(), min(_CHUNK, ready), self._hashed)
+            chunk = os.pread(self._file.fd, min(_CHUNK, ready), self._hashed)
             if not chunk:
                 raise OSError(errno.EIO, "holds fewer bytes than were written to it", str(self.data))
             self._hash.update(chunk)
@@ -166,7 +167,7 @@ class Partial:
     def restart(self) -> None:
         """Forget all bytes and begin anew. Raises StoreFailed."""
         with self._hashing, self._writing, naming(self.path, "truncating"):
-            os.ftruncate(self._open_fd(), 0)
+            os.ftruncate(self._file.fd, 0)
             (self.path / "have").unlink(missing_ok=True)
             self._have, self._hash, self._hashed = Ranges(), hashlib.sha256(), 0
 
@@ -199,9 +200,9 @@ class Partial:
             raise BadRequest(f'digest mismatch, expected "{self._promised}", got "{digest}"')
 
     def _publish(self, digest: Digest) -> None:
-        os.ftruncate(self._open_fd(), self._hashed)
-        os.fchmod(self._open_fd(), BLOB_MODE)
-        publish(self._open_fd(), self.data, self._blobs, digest, self.on_publish)
+        os.ftruncate(self._file.fd, self._hashed)
+        os.fchmod(self._file.fd, BLOB_MODE)
+        publish(self._file.fd, self.data, self._blobs, digest, self.on_publish)
 
     def close(self) -> None:
         """End it for this time and keep what came, if there is any and it can be recognised; harmless after the end."""
@@ -209,13 +210,13 @@ class Partial:
             self.discard()
             return
         with self._hashing, self._writing:
-            if self._fd >= 0:
+            if self._file.open:
                 self._close(None)
 
     def discard(self) -> None:
         """Remove every trace; harmless after the end."""
         with self._hashing, self._writing:
-            if self._fd < 0:
+            if not self._file.open:
                 return
             with contextlib.suppress(OSError):  # what cannot be removed goes when the store is next opened
                 shutil.rmtree(self.path)
@@ -224,16 +225,8 @@ class Partial:
     #: What the store calls on every ingest under way when it closes.
     abort = close
 
-    def _open_fd(self) -> int:
-        if self._fd < 0:
-            raise OSError(errno.EBADF, "this download has ended", str(self.path))
-        return self._fd
-
     def _close(self, digest: Digest | None) -> None:
-        status = os.fstat(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        self.on_end(digest, status)
+        self.on_end(digest, self._file.close())
 
 
 def begun(area: Path, digest: Digest) -> int:

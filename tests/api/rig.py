@@ -30,12 +30,12 @@ from powerd.reconcile.acquire import Reach
 from powerd.reconcile.compose import compose, declared_offer
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.library import Library
-from powerd.reconcile.offer import Offer
+from powerd.reconcile.offer import OWNED_TEMPLATE, Offer
 from powerd.reconcile.pulls import Pulls
 from powerd.reconcile.step import Fetched
-from powerd.sources.huggingface import HubConfig
+from powerd.sources.hub_model import HubConfig
 from powerd.sources.outbound import Outbound
-from powerd.store.manifest import LICENSE_TYPE, MODEL_TYPE, PARAMS_TYPE, Layer, describe
+from powerd.store.manifest import LICENSE_TYPE, MODEL_TYPE, PARAMS_TYPE, TEMPLATE_TYPE, Layer, describe
 from powerd.store.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -115,7 +115,7 @@ class Rig:
     # ------------------------------------------------------------ models
 
     def _publish(self) -> None:
-        """`demo` and `tuned` are installed, `embed` makes vectors only."""
+        """`demo` and `tuned` are installed, `plain` can only complete, `embed` makes vectors only."""
         weights = self.store.take(DEMO)
         layer = Layer(MODEL_TYPE, weights, DEMO.stat().st_size)
         demo = self.store.publish(Name.parse("demo"), [layer], {"model_format": "gguf", "model_type": "2.89M"})
@@ -123,6 +123,9 @@ class Rig:
         license_text, length = self.store.put(b"Do as you like.")
         layers = [layer, Layer(PARAMS_TYPE, params, size), Layer(LICENSE_TYPE, license_text, length)]
         self.store.publish(Name.parse("ns/tuned:v1"), layers, describe(demo.header))
+        template, length = self.store.put(b"{{ .Prompt }}")
+        layers = [layer, Layer(TEMPLATE_TYPE, template, length)]
+        self.store.publish(Name.parse("plain"), layers, {**describe(demo.header), OWNED_TEMPLATE: "owner"})
         vectors = self.store.take(EMBED)
         self.store.publish(Name.parse("embed"), [Layer(MODEL_TYPE, vectors, EMBED.stat().st_size)], {})
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from powerd import errors
+from powerd.api.answer import failure
 from powerd.api.ask import Ask, packed, unpacked
-from powerd.api.inference import conversation, failure
+from powerd.api.rendering import conversation
 from powerd.catalog.spec import ALWAYS, Template
 from powerd.errors import BadRequest
 from powerd.names import Name
@@ -179,10 +180,20 @@ def test_a_template_that_hides_the_last_message_cannot_go_on_from_it(rig: Rig, d
     assert "cannot be continued" in answer.json()["error"]
 
 
+def test_old_thoughts_are_no_part_of_the_conversation_where_the_family_wants_it_so(rig: Rig, declare: Any) -> None:
+    answers = ["<think>\nhm\n</think>\n\nHello", "<think>so</think>Bye"]
+    messages = (USER, Message("assistant", answers[0]), USER, Message("assistant", answers[1]))
+    for name, first in (("deepseek-r1", "Hello"), ("other", answers[0])):
+        seen = conversation(Ask(name, messages=messages), declare(name))
+        assert [message.content for message in seen if message.role == "assistant"] == [first, answers[1]]
+
+
 def test_think_false_reaches_the_template(rig: Rig, declare: Any) -> None:
     declare("tell", template=Template("{{ enable_thinking is defined }} {{ enable_thinking }}", "jinja"))
     assert rendered(rig, model="tell", think=False) == "True False"
     assert rendered(rig, model="tell").startswith("False")
+    declare("told", think=False, template=Template("{{ enable_thinking is defined }} {{ enable_thinking }}", "jinja"))
+    assert rendered(rig, model="told") == "True False"
 
 
 # ---------------------------------------------------------------- notes
@@ -377,18 +388,18 @@ def test_x01_in_an_event_stream_it_is_an_error_event_and_nothing_follows(rig: Ri
 
 
 def test_an_unexpected_failure_in_mid_stream_is_visible_and_without_detail(rig: Rig, monkeypatch: Any) -> None:
-    from powerd.api.ollama import translate
+    from powerd.api.ollama import frames
 
     def broken(*_: Any) -> bytes:
         raise ZeroDivisionError("a secret of ours")
 
-    monkeypatch.setattr(translate, "figures", broken)
+    monkeypatch.setattr(frames, "figures", broken)
     lines = rig.lines("/api/generate", raw("tokens=3,rate=50"))
     assert "internal error; see the log under request id" in lines[-1]["error"]
 
 
 def test_x09_a_whole_answer_has_a_limit(rig: Rig, monkeypatch: Any) -> None:
-    monkeypatch.setattr("powerd.api.inference.MAX_ANSWER", 100)
+    monkeypatch.setattr("powerd.api.answer.MAX_ANSWER", 100)
     answer = rig.post("/api/generate", raw("tokens=1000", stream=False))
     assert answer.status_code == 413
     assert "stream it" in answer.json()["error"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from tests.bench import store
+from tests.bench import constrained, store
 from tests.gguf_maker import bench_model
 from tests.wire.powerd_process import Powerd
 
@@ -98,6 +98,9 @@ def main() -> None:
             speed(powerd, 1, 0.85)
             speed(powerd, 8, 0.80)
             mixed(powerd)
+    for streams in (1, 8):
+        figures = constrained.measured(MODEL, streams, 128)
+        tell(f"constrained by unconstrained, {streams} at once", target=0.9, **figures)
     tell("start on a full store", **store.starting())
     if store.available():
         tell("pull of 1 GiB from loopback", **store.pulling())

@@ -51,11 +51,15 @@ def frames(sock: socket.socket) -> Iterator[protocol.FromRunner]:
         yield _DECODER.decode(sock.recv(length, socket.MSG_WAITALL))
 
 
-def ask(sock: socket.socket, request: int, words: int, tokens: int) -> Stream:
+def ask(
+    sock: socket.socket, request: int, words: int, tokens: int, constraint: protocol.Constraint | None = None
+) -> Stream:
     """Send one request; the record its frames go to."""
     text = " " + prompt(words, request)
     sampling = msgspec.structs.replace(_SAMPLING, seed=request)
-    frame = protocol.Generate(request, text, sampling=sampling, num_predict=tokens, repeat_limit=0)
+    frame = protocol.Generate(
+        request, text, sampling=sampling, num_predict=tokens, repeat_limit=0, constraint=constraint
+    )
     stream = Stream(time.perf_counter())
     sock.sendall(protocol.encode(frame))
     return stream

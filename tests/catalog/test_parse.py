@@ -250,13 +250,6 @@ def test_a_default_cannot_remove_every_model() -> None:
     assert refusal == "m.yaml:3:10: defaults: state cannot be absent for every model; write it under models"
 
 
-def test_a_default_this_version_cannot_do_is_one_warning_and_concerns_every_model() -> None:
-    text = f"{HEAD}defaults: {{overflow: shift}}\nmodels:\n  a: {{source: x}}\n  b: {{source: y, overflow: reject}}\n"
-    read = catalog(text)
-    assert [str(warning).partition(" `")[0] for warning in read.warnings] == ["m.yaml:2:12: defaults:"]
-    assert [len(spec.not_yet) for spec in read.models.values()] == [1, 0]
-
-
 def test_nothing_of_an_accepted_catalog_can_be_changed() -> None:
     read = catalog(entry("source: x\nparameters: {seed: 1}"))
     with pytest.raises(TypeError):

@@ -58,7 +58,7 @@ def test_a_template_may_stand_inline() -> None:
 
 def test_an_explicit_syntax_wins() -> None:
     assert model("template: {text: 'plain', syntax: go}").template == Template("plain", "go")
-    assert model("template: {text: '{{ .x }}', syntax: jinja}").template == Template("{{ .x }}", "jinja")
+    assert model("template: {text: '{{ end }}', syntax: jinja}").template == Template("{{ end }}", "jinja")
 
 
 @pytest.mark.parametrize("written", ["prompts/a.jinja", "./prompts/a.jinja", "/etc/power/prompts/a.jinja"])
@@ -94,6 +94,16 @@ def test_a_file_two_models_name_is_read_once() -> None:
         (
             "template: {file: long}",
             "m: template.file cannot be used: /etc/power/long is longer than 1048576 characters",
+        ),
+        (
+            "template: '{% if a %}'",
+            "m: template cannot be used: template error: Unexpected end of template. Jinja was looking for the "
+            "following tags: 'elif' or 'else' or 'endif'. The innermost block that needs to be "
+            "closed is 'if'. (line 1)",
+        ),
+        (
+            "template: {text: 'x {{ .Prompt | nope }}', syntax: go}",
+            'm: template cannot be used: template error: function "nope" not defined (line 1)',
         ),
         ("template: {file: 5}", "m: template.file must be the path of a file, not 5"),
         ("template: {file: }", "m: template.file must be the path of a file, but it has no value"),

@@ -8,7 +8,8 @@ import pytest
 
 from powerd.fleet.budget import IDLE_BYTES, estimate, layers_by_device, probed, serving
 from powerd.fleet.devices import Device
-from powerd.protocol import Deployment, Placement, Probed, Shape
+from powerd.jobs import Probed
+from powerd.protocol import Deployment, Placement, Shape
 
 SHAPE = Shape(weights_bytes=1000, layers=2, embedding=0, kv_width=64, vocab=0, trained_context=4096)
 GIB = 1 << 30

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from powerd.fleet.devices import available, devices, named, oom_kills
-from powerd.protocol import Accelerator
+from powerd.jobs import Accelerator
 from powerd.settings import DeviceSettings
 
 GIB = 1 << 30

@@ -373,7 +373,7 @@ def test_an_observer_that_fails_disturbs_nobody() -> None:
             raise RuntimeError(event)
 
         stage = Stage()
-        stage.fleet = Fleet(CONFIG, stage.fleet._launch.command, observer)
+        stage.fleet = Fleet(CONFIG, COMMAND, observer)
         assert isinstance((await stage.ask(fake(), num_predict=1))[0], Row)
         await stage.fleet.stop(0)
 

@@ -12,7 +12,8 @@ from powerd.fleet import footprints
 from powerd.fleet.budget import estimate
 from powerd.fleet.devices import Device
 from powerd.fleet.footprints import Footprints
-from powerd.protocol import Deployment, DeviceShare, Placement, Probed, ReadBack, Shape
+from powerd.jobs import Probed
+from powerd.protocol import Deployment, DeviceShare, Placement, ReadBack, Shape
 
 MIB = 1 << 20
 SHAPE = Shape(100 * MIB, 8, 512, 4096, 1000, 8192)
@@ -155,7 +156,3 @@ def test_a_disk_that_refuses_costs_nothing_else(tmp_path: Path) -> None:
     known = Footprints(tmp_path / "file" / "f.json", "engine")
     known.measured(model(), have(200 * MIB))
     assert known.source(model()) == "measured"
-
-
-def test_the_engine_is_named_as_runners_name_it() -> None:
-    assert footprints.engine().startswith("llama.cpp via llama-cpp-python 0.")

@@ -13,7 +13,8 @@ import pytest
 from powerd.fleet.footprints import Footprints
 from powerd.fleet.prober import Prober, ask, drivers
 from powerd.fleet.survey import Survey
-from powerd.protocol import Accelerator, Deployment, Probe, Probed, ProbeFailed, encode
+from powerd.jobs import Accelerator, Probe, Probed, ProbeFailed
+from powerd.protocol import Deployment, encode
 from powerd.settings import load
 from powerd.store.gguf import read_header
 

@@ -230,7 +230,7 @@ def test_h49_a_crash_hurts_one_model_only() -> None:
 def test_a_runner_of_a_fleet_that_is_gone_ends_by_itself() -> None:
     async def play(stage: Stage) -> None:
         await stage.fleet.load(fake(), "m")
-        [process] = stage.fleet._processes.values()
+        [process] = stage.fleet._lives._processes.values()
         process._child.wire.close()
         await until(lambda: not alive(process.pid))
 

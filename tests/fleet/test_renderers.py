@@ -45,6 +45,8 @@ def test_a_template_becomes_text_with_everything_it_may_use() -> None:
         template = "{{ bos_token }}{{ messages[0].content }}{{ colour }}{% if add_generation_prompt %}>{% endif %}"
         text = await renderers.render(template, HI, bos="<s>", eos="</s>", variables={"colour": "red"})
         assert text == "<s>hired>"
+        assert await renderers.render("{{ enable_thinking }}", HI, think="low") == "True"
+        assert await renderers.render("{{ .ThinkLevel }}", HI, think="low", syntax="go") == "low"
 
     rendering(play)
 

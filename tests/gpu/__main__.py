@@ -23,7 +23,8 @@ import msgspec
 from powerd.fleet.budget import estimate
 from powerd.fleet.devices import Device, devices
 from powerd.fleet.prober import ask
-from powerd.protocol import Deployment, Placement, Probe, Probed, ProbeFailed, Ready
+from powerd.jobs import Probe, Probed, ProbeFailed
+from powerd.protocol import Deployment, Placement, Ready
 from powerd.quantities import show_bytes
 from powerd.store.gguf import read_header
 from tests.gguf_maker import bench_model

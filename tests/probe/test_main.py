@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from powerd.protocol import HEADER, MAX_FRAME, Deployment, FromProbe, Probe, Probed, ProbeFailed, Shape, encode
+from powerd.jobs import FromProbe, Probe, Probed, ProbeFailed
+from powerd.protocol import HEADER, MAX_FRAME, Deployment, Shape, encode
 from powerd.store.gguf import read_header
 
 DEMO = Path(__file__).parents[2] / "powerd/demo/tiny-chat-q8_0.gguf"

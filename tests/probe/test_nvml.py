@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from powerd.jobs import Accelerator
 from powerd.probe.nvml import Card, cards, refined
-from powerd.protocol import Accelerator
 
 GIB = 1 << 30
 

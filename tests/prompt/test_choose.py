@@ -58,6 +58,22 @@ def test_of_a_pulled_layer_and_the_ggufs_template_the_one_that_can_do_more_is_us
 
 
 @pytest.mark.parametrize(
+    ("brought", "on", "off"),
+    [
+        (Brought(GO, JINJA_MORE), "go", "jinja"),
+        (Brought(GO_WHOLE, JINJA), "go", "jinja"),
+        (Brought(GO), "go", "go"),
+        (Brought(None, JINJA), "jinja", "jinja"),
+        (Brought(GO, JINJA, renderer="qwen3-coder"), "jinja", "jinja"),
+        (Brought(GO, JINJA, parser="qwen3"), "go", "go"),
+        (Brought("{{ if }}", JINJA), "jinja", "jinja"),
+    ],
+)
+def test_the_operator_may_say_which_of_the_two_it_shall_be(brought: Brought, on: Syntax, off: Syntax) -> None:
+    assert (choose(None, brought, "on").syntax, choose(None, brought, "off").syntax) == (on, off)
+
+
+@pytest.mark.parametrize(
     ("end", "name", "expected"),
     [
         ("<|im_end|>", "", "chatml"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import gguf
 import pytest
 
 import powerd.demo
-from powerd.prompt.conversation import as_mapping, render
+from powerd.jobs import RenderJob
+from powerd.prompt.conversation import render
 from powerd.prompt.failed import TemplateFailed
-from powerd.protocol import Message, RenderJob, ToolCall
+from powerd.prompt.mapping import as_mapping
+from powerd.protocol import Message, ToolCall
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 DEMO = Path(powerd.demo.__path__[0]) / "tiny-chat-q8_0.gguf"
@@ -55,7 +58,7 @@ def test_thinking_is_switched_on_by_a_variable_and_old_thoughts_are_dropped(temp
         Message("user", "c"),
         Message("assistant", "d", thinking="new"),
     )
-    text = render(RenderJob(1, turns, template, add_generation_prompt=False, variables={"enable_thinking": True}), NOW)
+    text = render(RenderJob(1, turns, template, add_generation_prompt=False, think=True), NOW)
     assert text == (
         "<|im_start|>system\n/think<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
         "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n<think>\nnew\n</think>\n\nd<|im_end|>\n"
@@ -108,7 +111,16 @@ REFUSING = {
         "{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
         "{{ m.role }}:{{ m.content }}{% endfor %}",
         SYSTEM,
-        "user:S\n\na",
+        "user:S\na",
+    ),
+    "tools by another name": ("{{ 'x' + functions }}", SYSTEM, "x"),
+    "no calls": (
+        "{% for m in messages %}"
+        "{% if m.role != ('user', 'assistant')[loop.index0 % 2] %}{{ raise_exception('must alternate') }}{% endif %}"
+        "{{ m.content }};{% endfor %}",
+        (*ROUND, Message("tool", "x", tool_name="f"), Message("user", "b")),
+        'a;{"tool_calls": [{"name": "f", "arguments": {"k": "é"}}]};'
+        '{"tool_response": {"name": "f", "content": "x"}}\nb;',
     ),
 }
 
@@ -130,6 +142,32 @@ def test_thoughts_have_another_name_in_templates_that_ask_for_it() -> None:
     template = "{% for message in messages %}{{ message.thinking }}{{ message.reasoning_content }} {% endfor %}"
     assert render(RenderJob(1, turns, template), NOW) == "aa b "
     assert as_mapping(turns[0]).get("thinking") is None
+
+
+def test_thoughts_are_a_block_of_the_content_where_a_template_reads_them_there() -> None:
+    template = "{% for b in messages[0].content %}{{ b['thinking'] }}{{ b.text }}|{% endfor %}"
+    assert render(RenderJob(1, (Message("assistant", "b", thinking="a"),), template), NOW) == "a|b|"
+    assert render(RenderJob(1, (Message("assistant", thinking="a"),), template), NOW) == "a|"
+
+
+def test_results_stand_with_their_call_and_answer_where_a_template_reads_them_there() -> None:
+    template = "{{ messages | tojson }}{{ messages[0]['x'] if false else message['tool_responses'] | default('') }}"
+    calls = (ToolCall("f", {}), ToolCall("g", {}))
+    turns = (
+        Message("assistant", tool_calls=calls),
+        Message("tool", '{"a": 1}'),
+        Message("tool", "sun", tool_name="other"),
+        Message("assistant", "Done."),
+        Message("assistant", "More."),
+    )
+    text = render(RenderJob(1, turns, template, variables={"message": {}}), NOW)
+    first, second = json.loads(text)
+    results = [{"name": "f", "response": {"a": 1}}, {"name": "other", "response": "sun"}]
+    assert (first["tool_responses"], first["content"], second["content"]) == (results, "Done.", "More.")
+
+
+def test_the_date_goes_by_the_names_that_llama_knows() -> None:
+    assert render(RenderJob(1, (), "{{ date_string }}|{{ datetime }}"), NOW) == "01 Jan 2025|Jan 01 2025"
 
 
 def test_where_no_form_helps_the_first_refusal_counts() -> None:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from powerd.jobs import RenderJob
 from powerd.prompt.conversation import render
-from powerd.protocol import Message, RenderJob
+from powerd.protocol import Message
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 CASES = {

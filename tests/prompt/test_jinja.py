@@ -144,7 +144,8 @@ def test_every_fault_names_its_line(template: str, line: int) -> None:
         "{{ raise_exception.__globals__.json }}",
         "{{ self._TemplateReference__context.environment.filters }}",
         "{{ namespace.__init__.__globals__.sys.modules }}",
-        "{{ messages.append(1) }}",
+        "{{ messages.clear() }}",
+        "{{ messages[0].update({}) }}",
         "{{ messages[0].update({'a': 1}) }}",
         "{% include '/etc/passwd' %}",
         "{% include '/etc/passwd' ignore missing %}",
@@ -173,6 +174,17 @@ def test_the_watch_over_the_sandbox_can_fail() -> None:
 def test_s41_the_sandbox_is_the_mended_one() -> None:
     version = tuple(int(part) for part in importlib.metadata.version("jinja2").split(".")[:3])
     assert version >= (3, 1, 6)
+
+
+def test_a_template_may_put_into_its_lists_and_take_out_of_them() -> None:
+    template = (
+        "{% set ids = [] %}{% set _ = ids.append('a') %}{% set _ = ids.append('b') %}{{ ids.pop(0) }}{{ ids[0] }}"
+    )
+    assert out(template) == out(template) == "ab"
+
+
+def test_nothing_that_is_said_to_be_safe_has_other_text_escaped() -> None:
+    assert out("""{{ "'"|safe + {'a': '<'} | tojson }}""") == """'{"a": "<"}"""
 
 
 def test_s42_ranges_over_the_sandbox_limit_are_refused() -> None:

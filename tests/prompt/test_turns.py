@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from powerd.jobs import RenderJob
 from powerd.prompt.conversation import render
 from powerd.prompt.failed import TemplateFailed
 from powerd.prompt.turns import collated
-from powerd.protocol import Message, RenderJob, ToolCall
+from powerd.protocol import Message, ToolCall
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 S, U, A, V = Message("system", "Be brief."), Message("user", "a"), Message("assistant", "b"), Message("user", "c")
@@ -215,12 +216,8 @@ def test_arguments_are_ranged_over_by_key_and_calls_are_numbered() -> None:
 def test_thinking_and_whether_it_is_wanted() -> None:
     turns = (U, Message("assistant", "b", thinking="t"), V)
     assert out(THINKING, *turns) == "<|user|>a<|assistant|><think>t</think>b<|user|>c<|assistant|>"
-    for variables, tail in (
-        ({"enable_thinking": False}, "<think></think>"),
-        ({"enable_thinking": True}, "medium"),
-        ({"enable_thinking": True, "reasoning_effort": "high"}, "high"),
-    ):
-        assert out(THINKING, U, variables=variables) == f"<|user|>a<|assistant|>{tail}"
+    for think, tail in ((None, ""), (False, "<think></think>"), (True, "medium"), ("high", "high"), ("max", "max")):
+        assert out(THINKING, U, think=think) == f"<|user|>a<|assistant|>{tail}"
 
 
 def test_template_syntax_in_a_message_is_text() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from powerd.protocol import HEADER, MAX_FRAME, FromQuantize, Quantize, Quantized, QuantizeFailed, Quantizing, encode
+from powerd.jobs import FromQuantize, Quantize, Quantized, QuantizeFailed, Quantizing
+from powerd.protocol import HEADER, MAX_FRAME, encode
 from tests import gguf_maker
 
 

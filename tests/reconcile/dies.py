@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from powerd.reconcile import reconciler
-from powerd.reconcile.rollback import roll_back
+from powerd.reconcile.generations.rollback import roll_back
 from powerd.store import failpoints
 from tests.gguf_maker import tiny
 from tests.reconcile.rig import Rig

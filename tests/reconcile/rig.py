@@ -18,13 +18,14 @@ from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import FleetConfig, FleetEvent
 from powerd.reconcile.acquire import Reach
 from powerd.reconcile.decide import NodeDefaults
-from powerd.reconcile.entry import Event, Tools
-from powerd.reconcile.history import History
+from powerd.reconcile.entry import Tools
+from powerd.reconcile.generations.history import History
+from powerd.reconcile.health.bulletin import Event
 from powerd.reconcile.library import Library
-from powerd.reconcile.planning import Ground, plan
+from powerd.reconcile.planning.planning import Ground, plan
 from powerd.reconcile.pulls import Pulls
 from powerd.reconcile.reconciler import Reconciler
-from powerd.sources.huggingface import HubConfig
+from powerd.sources.hub_model import HubConfig
 from powerd.sources.outbound import Outbound, OutboundConfig
 from powerd.store.store import Store
 from tests.gguf_maker import tiny

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from powerd.control.schema_plan import PlanModel, PlanReply
-from powerd.reconcile import planning
-from powerd.reconcile.entry import Event
+from powerd.reconcile.health.bulletin import Event
+from powerd.reconcile.planning import planning
 from tests.reconcile.rig import Rig
 
 #: Before and after; `{A}`, `{B}` and `{C}` are model files.

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_point_that_is_listed_is_reached_somewhere_and_the_other_way_round() -> None:
-    text = "".join(path.read_text() for path in Path(powerd.reconcile.__path__[0]).glob("*.py"))
+    text = "".join(path.read_text() for path in Path(powerd.reconcile.__path__[0]).rglob("*.py"))
     assert set(re.findall(r'reach\("([a-z_.]+)"\)', text)) == set(RECONCILE_POINTS)
 
 

@@ -76,7 +76,8 @@ def test_s37_an_unsound_file_never_reaches_the_engine(store: Store, full: Path, 
 
 
 SPEAK = (
-    "import socket, sys; from powerd.protocol import *; peer = socket.socket(fileno=int(sys.argv[1])); peer.recv(9999);"
+    "import socket, sys; from powerd.jobs import *; from powerd.protocol import *; "
+    "peer = socket.socket(fileno=int(sys.argv[1])); peer.recv(9999);"
 )
 
 

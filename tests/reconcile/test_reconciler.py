@@ -14,7 +14,7 @@ from powerd.digest import Digest
 from powerd.errors import Conflict
 from powerd.fleet.terms import Want
 from powerd.protocol import Generate
-from powerd.reconcile.rollback import past, roll_back
+from powerd.reconcile.generations.rollback import past, roll_back
 from tests.reconcile.rig import HEAD, Rig
 from tests.reconcile.webfile import serving
 
@@ -225,9 +225,9 @@ def test_an_update_is_found_on_request_and_fetched_only_when_named(tmp_path: Pat
 
 def test_a_lock_is_met_or_the_model_is_refused_by_name(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    a, b = rig.weights("a"), rig.weights("b", 2)
-    for name, path in (("good", a), ("bad", b)):
-        lock = f"  {name}: {{source: ./{path.name}, digest: 'sha256:{digest(a)}'}}\n"
+    a, b, nowhere = rig.weights("a"), rig.weights("b", 2), rig.weights("c", 3)
+    for name, path, locked in (("good", a, a), ("bad", b, nowhere)):
+        lock = f"  {name}: {{source: ./{path.name}, digest: 'sha256:{digest(locked)}'}}\n"
         with (tmp_path / "models.lock.yaml").open("a") as file:
             file.write(lock if file.tell() else HEAD + lock)
 

@@ -13,18 +13,8 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from powerd.protocol import (
-    HEADER,
-    MAX_FRAME,
-    PART_BYTES,
-    FromRender,
-    Message,
-    Part,
-    Rendered,
-    RenderFailed,
-    RenderJob,
-    encode,
-)
+from powerd.jobs import FromRender, Rendered, RenderFailed, RenderJob
+from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Message, Part, encode
 from powerd.render.__main__ import MAX_JOB, pieces_of
 
 _ANSWERS: msgspec.msgpack.Decoder[FromRender] = msgspec.msgpack.Decoder(FromRender)

@@ -15,18 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from powerd import protocol
-from powerd.protocol import (
-    Cancel,
-    Delta,
-    Failed,
-    Finished,
-    Generate,
-    Load,
-    LoadFailed,
-    Ready,
-    Shutdown,
-    Stats,
-)
+from powerd.protocol import Cancel, Delta, Failed, Finished, Generate, Load, LoadFailed, Ready, Shutdown, Stats
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "powerd" / "demo" / "tiny-chat-q8_0.gguf"

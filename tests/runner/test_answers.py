@@ -205,6 +205,8 @@ def test_a_recurrent_model_forgets_a_finished_sequence(spawn: Callable[[], Child
     answers = child.wait(*(child.ask(f"water {i}", num_predict=12, repeat_limit=0) for i in range(5)))
     assert len({answer.text for answer in answers}) > 1
     assert child.one("time people", num_predict=12, repeat_limit=0).text == first
+    done = child.one("time people", shift=True, context=20, repeat_limit=0).finished  # it has nothing to drop
+    assert (done.reason, done.prompt_tokens + done.output_tokens, done.shifted) == ("length", 20, 0)
     assert child.shutdown()[0] == 0
 
 
@@ -214,4 +216,6 @@ def test_quantised_cells_are_read_back_and_work(spawn: Callable[[], Child]) -> N
     assert isinstance(ready, Ready)
     assert (ready.have.kv_cache, ready.have.flash_attention) == ("q8_0", True)
     assert "5" in child.one(QUESTION, sampling=GREEDY).text
+    done = child.one(QUESTION, shift=True, context=24, sampling=biased(100), repeat_limit=0).finished
+    assert (done.reason, done.shifted) == ("length", 0)  # llama.cpp would crash: its heads are too small
     assert child.shutdown()[0] == 0

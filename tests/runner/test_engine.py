@@ -12,10 +12,13 @@ import pytest
 
 from powerd.protocol import HEADER, Delta, Failed, Finished, FromRunner, Generate, Stats
 from powerd.runner.engine import Engine, Mail
+from powerd.runner.extras import Wishes
 from powerd.runner.llama import EngineBroken, Model
 from powerd.runner.outbox import Outbox
 from powerd.runner.scheduler import Scheduler
-from powerd.runner.sequence import Sequence, Token
+from powerd.runner.sequence import Prompt, Sequence
+from powerd.runner.token import Token
+from tests.runner.letters import Told
 
 DECODER = msgspec.msgpack.Decoder(FromRunner)
 
@@ -50,6 +53,7 @@ class Scripted:
         self.batch = Batch()
         self.vocabulary = Vocabulary()
         self.forgotten: list[int] = []
+        self.dropped: list[tuple[int, int, int]] = []
         self._script = script
 
     def decode(self) -> str:
@@ -58,12 +62,19 @@ class Scripted:
     def forget(self, slot: int) -> None:
         self.forgotten.append(slot)
 
+    def drop(self, slot: int, begin: int, count: int) -> bool:
+        self.dropped.append((slot, begin, count))
+        return len(self.dropped) < 2
+
 
 class Sampler:
     closed = False
 
     def draw(self, row: int) -> int:
         return row
+
+    def take(self, token: int) -> None:
+        raise AssertionError(token)
 
     def close(self) -> None:
         assert not self.closed
@@ -96,15 +107,15 @@ class Rig:
 
     def ask(self, number: int, tokens: int = 2) -> None:
         self.samplers.append(Sampler())
-        self.mail.put(Sequence(Generate(number, num_predict=tokens), [1, 2, 3], 50, self.samplers[-1], 0))
+        self.mail.put(Sequence(Generate(number, num_predict=tokens), Prompt([1, 2, 3], 50), self.samplers[-1], 0))
 
-    def read(self) -> list[FromRunner]:
+    def read(self, *left_out: type[FromRunner]) -> list[FromRunner]:
         self._theirs.close()
         frames = []
         with self._ours, self._ours.makefile("rb") as stream:
             while header := stream.read(HEADER.size):
                 frame = DECODER.decode(stream.read(HEADER.unpack(header)[0]))
-                if not isinstance(frame, Stats | Delta):
+                if not isinstance(frame, left_out or (Stats, Delta)):
                     frames.append(frame)
         return frames
 
@@ -138,3 +149,29 @@ def test_a_broken_engine_tells_everyone_and_ends() -> None:
         (2, "runner_died"),
     ]
     assert len(frames) == 2
+
+
+def test_a_cache_that_cannot_be_shifted_fails_the_request_and_frees_its_place() -> None:
+    rig = Rig()
+    sampler = Sampler()
+    rig.mail.put(Sequence(Generate(1, repeat_limit=0), Prompt([1, 2, 3], 8, keep=1), sampler, 0))
+    for _ in range(8):  # 5 tokens fill the context, and 3 more what was dropped
+        rig.engine.turn()
+    (failed,) = rig.read()
+    assert isinstance(failed, Failed)
+    assert (failed.code, "older half" in failed.message, sampler.closed) == ("runner_died", True, True)
+    assert rig.model.dropped == [(0, 1, 3), (0, 1, 3)]
+    assert rig.model.forgotten == [0]
+
+
+def test_rows_with_probabilities_travel_in_frames_of_their_own() -> None:
+    rig = Rig(slots=3)
+    rig.ask(1, tokens=1)
+    told = Wishes({}, probabilities=Told())
+    for number in (2, 3):
+        rig.samplers.append(Sampler())
+        frame = Generate(number, num_predict=1)
+        rig.mail.put(Sequence(frame, Prompt([1], 50), rig.samplers[-1], 0, told))
+    rig.engine.turn()
+    deltas = [[row.id for row in frame.rows] for frame in rig.read(Stats) if isinstance(frame, Delta)]
+    assert deltas == [[2], [3], [1]]

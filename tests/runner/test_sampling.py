@@ -16,7 +16,7 @@ def test_the_defaults_make_ollamas_chain() -> None:
 
 def test_every_stage_stands_in_llama_cpps_order() -> None:
     everything = Sampling(repeat_penalty=1.1, typical_p=0.9, min_p=0.1)
-    assert names(everything) == ["penalties", "top_k", "typical", "top_p", "min_p", "temp", "dist"]
+    assert names(everything) == ["penalties", "top_k", "min_p", "typical", "top_p", "min_p", "temp", "dist"]
 
 
 def test_without_temperature_the_likeliest_token_is_taken_penalties_included() -> None:

@@ -7,12 +7,16 @@ from array import array
 import msgspec
 
 from powerd.protocol import Generate, Row
-from powerd.runner.sequence import Sequence, Token
+from powerd.runner.sequence import Prompt, Sequence
+from powerd.runner.token import Token
 
 
 class NoSampler:
     def draw(self, row: int) -> int:
         raise AssertionError(row)
+
+    def take(self, token: int) -> None:
+        raise AssertionError(token)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -20,7 +24,7 @@ class NoSampler:
 
 def sequence(prompt: int = 3, context: int = 100, **frame: object) -> Sequence:
     generate = msgspec.convert({"id": 1, "repeat_limit": 30} | frame, Generate)
-    return Sequence(generate, list(range(prompt)), context, NoSampler(), 0)
+    return Sequence(generate, Prompt(list(range(prompt)), context), NoSampler(), 0)
 
 
 def token(text: str, number: int = 9) -> Token:
@@ -135,3 +139,41 @@ def test_more_ids_than_a_frame_takes_are_left_out() -> None:
 def test_a_deadline_counts_from_receipt() -> None:
     assert sequence(deadline=2.0).deadline == 2e9
     assert sequence().deadline == float("inf")
+
+
+def stands(made: Sequence) -> tuple[str | None, int]:
+    return made.reason, made.position
+
+
+def shifting(**frame: object) -> Sequence:
+    generate = msgspec.convert({"id": 1, "repeat_limit": 0} | frame, Generate)
+    made = Sequence(generate, Prompt(list(range(10)), 20, keep=4), NoSampler(), 0)
+    made.fed = 10
+    return made
+
+
+def test_a_full_context_that_may_shift_goes_on_from_where_its_older_half_went() -> None:
+    made = shifting(stop=("xyz",))
+    for _ in range(9):
+        made.accept(token("x"))
+    assert made.reason is None
+    assert made.accept(token("y")) is None  # what is held back stays held back
+    assert stands(made) == ("full", 19)
+    assert made.make_room() == (4, 7)
+    assert (stands(made), made.shifted) == ((None, 12), 7)
+    for _ in range(7):
+        assert made.reason is None
+        made.accept(token("a"))
+    assert stands(made) == ("full", 19)
+
+
+def test_a_shifting_answer_ends_at_its_limit_or_after_ten_contexts() -> None:
+    for wish, length in ((10, 10), (33, 33), (500, 500), (-1, 200)):
+        made = shifting(num_predict=wish)
+        while made.reason != "length":
+            made.accept(token("a"))
+            if made.reason == "full":
+                made.make_room()
+            assert made.position < 20
+        assert len(made.answer) == length
+        assert made.finished(1).shifted == made.shifted

@@ -13,7 +13,8 @@ from huggingface_hub import constants
 from powerd.digest import Digest
 from powerd.errors import BadRequest, NoSpace, SourceFailed
 from powerd.sources.dryrun import DryRun, Piece, dry_run
-from powerd.sources.huggingface import HubBlobs, HubConfig, bring, resolve
+from powerd.sources.hub_model import HubConfig
+from powerd.sources.huggingface import HubBlobs, bring, resolve
 from powerd.sources.outbound import Outbound, OutboundConfig, Patience
 from powerd.store.gguf import read_header
 from powerd.store.manifest import (

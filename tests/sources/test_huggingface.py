@@ -20,7 +20,8 @@ from huggingface_hub import constants
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Forbidden, PowerError, SourceFailed
 from powerd.sources import hub_guard
-from powerd.sources.huggingface import HubConfig, HubFiles, resolve
+from powerd.sources.hub_model import HubConfig, HubFiles
+from powerd.sources.huggingface import resolve
 from powerd.sources.outbound import Outbound, OutboundConfig, Patience
 from powerd.sources.remote import read_remote_header
 from tests.sources.hub import COMMIT, EARLIER, Hub, Repo, _Handler
@@ -394,7 +395,8 @@ def test_offline_asks_nobody() -> None:
 
 _ASK = """
 import asyncio, sys
-from powerd.sources.huggingface import HubConfig, resolve
+from powerd.sources.hub_model import HubConfig
+from powerd.sources.huggingface import resolve
 from powerd.sources.outbound import Outbound
 assert "huggingface_hub" not in sys.modules, "imported before it is needed"
 async def main():

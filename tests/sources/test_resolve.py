@@ -8,7 +8,7 @@ import pytest
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Forbidden, NotFound, PowerError, SourceFailed
-from powerd.sources.huggingface import HubConfig, HubFile, HubFiles
+from powerd.sources.hub_model import HubConfig, HubFile, HubFiles
 from powerd.sources.origin import Origin
 from powerd.sources.outbound import Outbound
 from powerd.sources.registry import Pulled

@@ -51,9 +51,9 @@ def powerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Powerd]:
         (json.dumps({**CHAT, "options": {"top_k": -7}}).encode(), 'option "top_k" must be between'),
         (json.dumps({**CHAT, "options": {"num_ctx": 0}}).encode(), 'option "num_ctx" must be between'),
         (json.dumps({**CHAT, "keep_alive": "10"}).encode(), "missing unit in duration"),
-        (json.dumps({**CHAT, "format": "json"}).encode(), "not available"),
-        (json.dumps({**CHAT, "think": True}).encode(), '"demo" does not support thinking'),
-        (json.dumps({**CHAT, "tools": [{"type": "function", "function": {"name": "f"}}]}).encode(), "support tools"),
+        (json.dumps({**CHAT, "format": "xml"}).encode(), "invalid format"),
+        (json.dumps({**CHAT, "think": "hard"}).encode(), 'invalid think value: "hard"'),
+        (json.dumps({**CHAT, "tools": [{"type": "function"}]}).encode(), "tools[0].function.name"),
     ],
     ids=range(19),
 )
@@ -65,18 +65,24 @@ def test_h01_to_h12_bad_bodies_are_400(powerd: Powerd, body: bytes, said: str) -
 
 def test_h16_a_prompt_that_does_not_fit_names_both_numbers_and_where_the_limit_comes_from(powerd: Powerd) -> None:
     long = "word " * 3000
-    native = powerd.post("/api/chat", {"model": "demo", "messages": [{"role": "user", "content": long}]})
-    other = powerd.post("/v1/chat/completions", {"model": "demo", "messages": [{"role": "user", "content": long}]})
+    asked = {"model": "demo", "messages": [{"role": "user", "content": long}], "truncate": False}
+    native = powerd.post("/api/chat", asked)
+    other = powerd.post("/v1/chat/completions", asked)
     for answer, text in ((native, native.json()["error"]), (other, other.json()["error"]["message"])):
         assert answer.status_code == 400
         assert "tokens) exceeds the available context size (1024 tokens)" in text
         assert "the context the model was trained for" in text
 
 
-def test_h16_fifty_megabytes_of_prompt_are_refused_quickly_while_others_are_served(powerd: Powerd) -> None:
+@pytest.mark.parametrize("truncate", [True, False])
+def test_h16_fifty_megabytes_of_prompt_are_cut_or_refused_quickly_while_others_are_served(
+    powerd: Powerd, truncate: bool
+) -> None:
     started = time.monotonic()
-    answer = powerd.post("/api/generate", {"model": "demo", "raw": True, "prompt": "word " * 10_000_000})
-    assert answer.status_code == 400
+    asked = {"model": "demo", "raw": True, "prompt": "word " * 10_000_000, "stream": False}
+    answer = powerd.post("/api/generate", {**asked, "truncate": truncate, "options": {"num_predict": 3}})
+    assert answer.status_code == (200 if truncate else 400)
+    assert ("x-powerd-truncated" in answer.headers) == truncate
     assert time.monotonic() - started < 20
     assert powerd.post("/api/generate", {"model": "demo", "prompt": "What is 2 + 3?", "stream": False}).is_success
 

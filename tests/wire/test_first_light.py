@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import ollama
 import openai
 import openai.types.chat
@@ -40,7 +41,7 @@ def test_the_ollama_client_lists_shows_chats_and_completes(client: ollama.Client
     shown = client.show("demo")
     assert shown.modelinfo is not None
     assert shown.modelinfo["general.architecture"] == "llama"
-    assert shown.capabilities == ["completion"]
+    assert shown.capabilities == ["completion", "tools", "thinking"]
     whole = client.chat("demo", QUESTION, options={"temperature": 0})
     assert whole.message.content is not None
     assert "5" in whole.message.content
@@ -175,13 +176,16 @@ def test_sigterm_ends_it_with_0_and_leaves_nothing(tmp_path: Path) -> None:
         assert not powerd.socket.exists()
 
 
-def test_kill_9_leaves_no_process_and_a_restart_is_clean(tmp_path: Path) -> None:
+def test_k06_kill_9_under_an_answer_leaves_no_process_and_a_restart_is_clean(tmp_path: Path) -> None:
     with Powerd(tmp_path, models=DEMO) as powerd:
         powerd.wait("Fits", "demo")
         assert powerd.powerctl("load", "demo").returncode == 0
         children = psutil.Process(powerd.pid).children(recursive=True)
-        powerd.signal(signal.SIGKILL)
-        powerd.wait_exit()
+        asked = {"model": "demo", "prompt": "Once", "raw": True, "options": {"num_predict": 500, "temperature": 2}}
+        with httpx.stream("POST", powerd.url + "/api/generate", json=asked, timeout=30) as answer:
+            next(answer.iter_lines())
+            powerd.signal(signal.SIGKILL)
+            powerd.wait_exit()
         gone, alive = psutil.wait_procs(children, timeout=5)
         assert gone
         assert not alive

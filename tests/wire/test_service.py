@@ -27,7 +27,7 @@ DEMO = Path(demo_path[0]) / "tiny-chat-q8_0.gguf"
 STUCK = """
 import pathlib, time
 import powerd.pulse
-from powerd.reconcile.judging import Judging
+from powerd.reconcile.health.judging import Judging
 knob, refresh = pathlib.Path({knob!r}), Judging.refresh
 def stuck(self):
     while knob.exists() and knob.read_text() == "block":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from powerd.api.ollama.translate import FOR_EVER, local
+from powerd.api.ollama.times import FOR_EVER, local
 from powerd.fleet.terms import RunnerView
 from powerd.reconcile.offer import Offer
 from powerd.store.manifest import MODEL_TYPE

@@ -10,8 +10,9 @@ from datetime import datetime
 from powerd.api import inference, stream
 from powerd.api.ask import Ask
 from powerd.api.call import Call, Dialect, Handler, Route, not_yet
-from powerd.api.ollama import blobs, create, listing, show, transfers, translate
+from powerd.api.ollama import blobs, create, frames, listing, show, transfers, translate
 from powerd.api.ollama.schema import ChatRequest, CopyRequest, GenerateRequest, ModelRequest, ShowRequest
+from powerd.api.rendering import conversation, rendered, template
 from powerd.errors import BadRequest, NotFound, PowerError
 from powerd.names import Name
 from powerd.reconcile.offer import Offer
@@ -20,7 +21,7 @@ from powerd.store.gguf_types import Array
 
 #: The Ollama whose API this is: clients compare it before they use a feature. powerd's own stands beside it.
 OLLAMA_VERSION = "0.33.0"
-DIALECT = Dialect("ollama", "application/json; charset=utf-8", "missing request body", translate.error_body)
+DIALECT = Dialect("ollama", "application/json; charset=utf-8", "missing request body", frames.error_body)
 
 
 # ---------------------------------------------------------------- what there is
@@ -97,9 +98,9 @@ async def generate(call: Call) -> None:
     if request.debug_render_only:
         await _render_only(call, ask, {"response": ""})
     elif not request.prompt:
-        await _load_or_unload(call, ask, translate.empty_generate)
+        await _load_or_unload(call, ask, frames.empty_generate)
     else:
-        await stream.reply(call, ask, translate.GenerateFrames(ask.model), stream=request.stream)
+        await stream.reply(call, ask, frames.GenerateFrames(ask.model), stream=request.stream)
 
 
 async def chat(call: Call) -> None:
@@ -113,9 +114,9 @@ async def chat(call: Call) -> None:
     if request.debug_render_only:
         await _render_only(call, ask, {"message": {"role": "assistant", "content": ""}})
     elif not request.messages:
-        await _load_or_unload(call, ask, translate.empty_chat)
+        await _load_or_unload(call, ask, frames.empty_chat)
     else:
-        await stream.reply(call, ask, translate.ChatFrames(ask.model), stream=request.stream)
+        await stream.reply(call, ask, frames.ChatFrames(ask.model), stream=request.stream)
 
 
 async def _load_or_unload(call: Call, ask: Ask, body: Callable[[str, str, int], bytes]) -> None:
@@ -136,9 +137,9 @@ async def _load_or_unload(call: Call, ask: Ask, body: Callable[[str, str, int], 
 
 async def _render_only(call: Call, ask: Ask, body: dict[str, object]) -> None:
     offer = inference.find(call.context, ask)
-    prompt = await inference.rendered(call.context, ask, offer, call.headers)
-    chosen = inference.template(ask, offer) if ask.raw is None else None
-    await call.answer(translate.only_rendered(ask.model, prompt, chosen, time.time_ns(), body))
+    prompt = await rendered(call.context, ask, offer, conversation(ask, offer), call.headers)
+    chosen = template(ask, offer) if ask.raw is None else None
+    await call.answer(frames.only_rendered(ask.model, prompt, chosen, time.time_ns(), body))
 
 
 # ---------------------------------------------------------------- changing models

@@ -46,8 +46,9 @@ class Inference(msgspec.Struct, kw_only=True):
     keep_alive: Any = None
     options: dict[str, Any] = {}
     think: Any = None
-    truncate: bool = True
-    shift: bool = True
+    tools: list[Any] = []  # generate: ours
+    truncate: bool | None = None
+    shift: bool | None = None
     logprobs: bool = False
     top_logprobs: int = 0
 
@@ -69,7 +70,6 @@ class ChatRequest(Inference, kw_only=True, rename={"debug_render_only": "_debug_
     """POST /api/chat."""
 
     messages: list[ChatMessage] = []
-    tools: list[Any] = []
     debug_render_only: bool = False
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from powerd.api.auth import is_loopback
 from powerd.api.call import NDJSON, Call
-from powerd.api.ollama import translate
+from powerd.api.ollama import frames
 from powerd.api.ollama.schema import ModelRequest
 from powerd.errors import BadRequest, PowerError
 
@@ -54,7 +54,7 @@ async def _streamed(call: Call, statuses: Statuses) -> None:
         if not call.status:
             raise
         call.failure = error
-        await call.write(translate.error_body(error) + b"\n", NDJSON)
+        await call.write(frames.error_body(error) + b"\n", NDJSON)
     await call.finish()
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from powerd.api import inference, stream
 from powerd.api.ask import Ask
 from powerd.api.call import Call, Dialect, Route, not_yet
-from powerd.api.openai import translate
+from powerd.api.openai import frames, translate
 from powerd.api.openai.schema import ChatRequest, CompletionRequest, Sampled
 from powerd.errors import BadRequest
 from powerd.reconcile.offer import Offer
 
-DIALECT = Dialect("openai", "application/json", "EOF", translate.error_body)
+DIALECT = Dialect("openai", "application/json", "EOF", frames.error_body)
 
 
 async def models(call: Call) -> None:
@@ -35,7 +35,7 @@ async def chat_completions(call: Call) -> None:
     request = await call.decoded(ChatRequest)
     request.model = _named(call, request.model)
     ask = translate.chat(request)
-    framing = translate.ChatFrames(request.model, call.id, int(time.time()), include_usage=_usage(request))
+    framing = frames.ChatFrames(request.model, call.id, int(time.time()), include_usage=_usage(request))
     await stream.reply(call, ask, framing, stream=request.stream)
 
 
@@ -44,7 +44,7 @@ async def completions(call: Call) -> None:
     request = await call.decoded(CompletionRequest)
     request.model = _named(call, request.model)
     ask = translate.completion(request)
-    framing = translate.CompletionFrames(request.model, call.id, int(time.time()), include_usage=_usage(request))
+    framing = frames.CompletionFrames(request.model, call.id, int(time.time()), include_usage=_usage(request))
     if translate.prompt(request):
         await stream.reply(call, ask, framing, stream=request.stream)
     else:

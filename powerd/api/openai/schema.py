@@ -61,6 +61,7 @@ class Sampled(msgspec.Struct, kw_only=True):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     logit_bias: dict[str, float] = {}
+    thinking_budget: int | None = None  # ours, and Qwen's: tokens of thinking
     n: int = 1
 
 
@@ -72,6 +73,8 @@ class ChatRequest(Sampled, kw_only=True):
     response_format: Any = None
     tools: list[Any] = []
     functions: list[Any] = []
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     reasoning: Reasoning | None = None
     reasoning_effort: str | None = None
     logprobs: bool = False

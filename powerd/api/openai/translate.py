@@ -1,8 +1,8 @@
-"""Between OpenAI's words and the neutral ones: requests to Asks, text to JSON and server-sent events (pure).
+"""From OpenAI's requests to Asks (contract sections 11.1 and 11.2; pure).
 
 Deviations from Ollama's reading of this API, on purpose: the declared temperature and top_p hold where the request is
-silent, `max_completion_tokens` and `logit_bias` are honoured, and a failure in mid-stream is an `error` event. An
-answer stopped because it repeated itself has the finish reason `length`, the nearest one clients know.
+silent; `max_completion_tokens`, `logit_bias`, `tool_choice` and `parallel_tool_calls` are honoured; a text completion
+does not think, since it has no place for thoughts.
 """
 
 from __future__ import annotations
@@ -11,48 +11,31 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
-from powerd import errors
-from powerd.api.ask import Ask, Timing
+from powerd.api import tools
+from powerd.api.ask import Ask, Format
 from powerd.api.openai.schema import ChatMessage, ChatRequest, CompletionRequest, Sampled
 from powerd.api.openai.schema import ToolCall as SentCall
-from powerd.api.status import Refusal, status_of
 from powerd.api.strict import loads
-from powerd.errors import BadRequest, PowerError, Unsupported
+from powerd.errors import BadRequest, Unsupported
 from powerd.options import check
-from powerd.protocol import Finished, Message, ToolCall
+from powerd.output import schema
+from powerd.protocol import Message, ToolCall
 
 MAX_MESSAGES = 4096
 MAX_BIASES = 1024
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh", "ultra", "max"})
-_json = msgspec.json.encode
-
-#: The `type` of an error; everything else is an `api_error` (contract section 11).
-ERROR_TYPES: Mapping[int, str] = MappingProxyType({400: "invalid_request_error", 404: "not_found_error"})
-#: The `code` of an error where clients act on one.
-ERROR_CODES: Mapping[type[PowerError], str] = MappingProxyType({errors.ContextOverflow: "context_length_exceeded"})
-
-
-def error_object(error: PowerError | Refusal) -> dict[str, object]:
-    """`{"error": {message, type, param, code}}`."""
-    return {
-        "error": {
-            "message": error.message,
-            "type": ERROR_TYPES.get(status_of(error), "api_error"),
-            "param": error.param if isinstance(error, BadRequest) else None,
-            "code": next((code for kind, code in ERROR_CODES.items() if isinstance(error, kind)), None),
-        }
+_EFFORTS: Mapping[str, bool | str] = MappingProxyType(
+    {
+        "none": False,
+        "minimal": "low",
+        "low": "low",
+        "medium": "medium",
+        "high": "high",
+        "xhigh": "max",
+        "ultra": "max",
+        "max": "max",
     }
-
-
-def error_body(error: PowerError | Refusal) -> bytes:
-    """The error as a body."""
-    return _json(error_object(error))
-
-
-# ---------------------------------------------------------------- requests
+)
 
 
 def chat(request: ChatRequest) -> Ask:
@@ -63,12 +46,10 @@ def chat(request: ChatRequest) -> Ask:
         raise BadRequest(f"messages[{MAX_MESSAGES}]: a conversation holds at most {MAX_MESSAGES} messages", "messages")
     if not 0 <= request.top_logprobs <= 20:
         raise BadRequest("top_logprobs must be between 0 and 20", "top_logprobs")
-    if request.logprobs:
-        raise Unsupported("logprobs are not available in this version of powerd", "logprobs")
-    _refuse_format(request.response_format)
     think = _think(request)
     needs = ["thinking"] if think else []
-    if request.tools or request.functions:
+    choice, offered = _tools(request)
+    if offered:
         needs.append("tools")
     names: dict[str, str] = {}
     messages = tuple(_message(index, message, names) for index, message in enumerate(request.messages))
@@ -81,24 +62,55 @@ def chat(request: ChatRequest) -> Ask:
         options=_options(request, limit),
         logit_bias=_biases(request.logit_bias),
         think=think,
+        tools=offered,
+        tool_choice=choice,
+        parallel_calls=request.parallel_tool_calls is not False,
+        format=_format(request.response_format),
+        logprobs=request.top_logprobs if request.logprobs else -1,
         needs=tuple(needs),
     )
 
 
+def _tools(request: ChatRequest) -> tuple[str, tuple[dict[str, Any], ...]]:
+    """The tool choice and the tools it leaves. Raises BadRequest."""
+    if request.functions:
+        raise BadRequest("functions: OpenAI replaced them by `tools`; send those", "functions")
+    offered = tools.checked(request.tools)
+    choice = request.tool_choice
+    if choice is None or choice == "auto" or (choice == "required" and offered):
+        return choice or "auto", offered
+    if choice == "none":
+        return "auto", ()
+    if choice == "required":
+        raise BadRequest("tool_choice: a call is required and there are no tools", "tool_choice")
+    function = choice.get("function") if isinstance(choice, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    named = tuple(tool for tool in offered if tool["function"]["name"] == name)
+    if not isinstance(name, str):
+        raise BadRequest(
+            'tool_choice: "auto", "none", "required" or {"type": "function", "function": {"name": …}} is taken',
+            "tool_choice",
+        )
+    if not named:
+        raise BadRequest(f'tool_choice: "{name[:80]}" is none of the tools', "tool_choice")
+    return name, named
+
+
 def completion(request: CompletionRequest) -> Ask:
     """POST /v1/completions: one prompt, put through the chat template as Ollama does. Raises BadRequest."""
-    for name, given in (
-        ("logprobs", request.logprobs is not None),
-        ("echo", request.echo),
-        ("best_of", request.best_of != 1),
-    ):
+    for name, given in (("echo", request.echo), ("best_of", request.best_of != 1)):
         if given:
             raise Unsupported(f"{name} is not available in this version of powerd", name)
+    if request.logprobs is not None and not 0 <= request.logprobs <= 20:
+        raise BadRequest("logprobs must be between 0 and 20", "logprobs")
     return Ask(
         request.model,
         messages=(Message("user", prompt(request)),),
         options=_options(request, request.max_tokens),
         logit_bias=_biases(request.logit_bias),
+        think=False,
+        suffix=request.suffix,
+        logprobs=-1 if request.logprobs is None else request.logprobs,
         needs=("insert",) if request.suffix else (),
         verb="generate",
     )
@@ -113,26 +125,33 @@ def prompt(request: CompletionRequest) -> str:
     raise BadRequest("prompt: one string is taken, not several and not token ids", "prompt")
 
 
-def _think(request: ChatRequest) -> bool | None:
+def _think(request: ChatRequest) -> bool | str | None:
+    """Whether and how much to think, as OpenAI's efforts say it (contract section 11.1)."""
     effort = request.reasoning_effort or (request.reasoning.effort if request.reasoning else None)
     if effort is None:
         return None
-    if effort != "none" and effort not in _EFFORTS:
-        choices = '"high", "medium", "low", "max", "minimal", "xhigh", "ultra", or "none"'
+    if effort not in _EFFORTS:
+        choices = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
         raise BadRequest(f'invalid reasoning value: "{effort[:80]}" (must be {choices})', "reasoning_effort")
-    return effort != "none"
+    return _EFFORTS[effort]
 
 
-def _refuse_format(value: Any) -> None:
+def _format(value: Any) -> Format | None:
+    """`response_format`. Raises BadRequest, also for a schema that no answer can be held to."""
     if value is None:
-        return
-    kind = value.get("type") if isinstance(value, dict) else value
-    if kind in ("json_object", "json_schema"):
-        raise Unsupported(
-            "structured output (`response_format`) is not available in this version of powerd", "response_format"
-        )
-    if kind != "text":
+        return None
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return "json"
+    if kind != "json_schema":
         raise BadRequest('response_format: `type` must be "text", "json_object" or "json_schema"', "response_format")
+    named = value.get("json_schema")
+    wanted = named.get("schema") if isinstance(named, dict) else None
+    if not isinstance(wanted, dict):
+        raise BadRequest("response_format.json_schema.schema: a JSON schema is needed, an object", "response_format")
+    return schema.checked(wanted)
 
 
 def _message(index: int, message: ChatMessage, names: dict[str, str]) -> Message:
@@ -206,7 +225,7 @@ def _options(request: Sampled, limit: int | None) -> dict[str, Any]:
         raise BadRequest(error.message, "max_tokens" if name == "num_predict" else name) from None
 
 
-_PLAIN_OPTIONS = ("seed", "temperature", "top_p", "frequency_penalty", "presence_penalty")
+_PLAIN_OPTIONS = ("seed", "temperature", "top_p", "frequency_penalty", "presence_penalty", "thinking_budget")
 
 
 def _biases(biases: Mapping[str, float]) -> dict[int, float]:
@@ -216,117 +235,3 @@ def _biases(biases: Mapping[str, float]) -> dict[int, float]:
         if not (token.isascii() and token.isdigit() and len(token) < 10) or not -100 <= bias <= 100:
             raise BadRequest("logit_bias: takes token ids and numbers from -100 to 100", "logit_bias")
     return {int(token): bias for token, bias in biases.items()}
-
-
-# ---------------------------------------------------------------- answers
-
-
-def usage(finished: Finished) -> dict[str, object]:
-    """The `usage` object."""
-    counted: dict[str, object] = {
-        "prompt_tokens": finished.prompt_tokens,
-        "completion_tokens": finished.output_tokens,
-        "total_tokens": finished.prompt_tokens + finished.output_tokens,
-    }
-    if finished.cached_tokens:
-        counted["prompt_tokens_details"] = {"cached_tokens": finished.cached_tokens}
-    return counted
-
-
-def _finish_reason(finished: Finished) -> str:
-    return "stop" if finished.reason == "stop" else "length"
-
-
-def _event(data: bytes) -> bytes:
-    return b"data: " + data + b"\n\n"
-
-
-class ChatFrames:
-    """The objects and events of one chat completion."""
-
-    content_type = "text/event-stream"
-
-    def __init__(self, model: str, identity: str, created: int, *, include_usage: bool) -> None:
-        self._about = {"created": created, "model": model, "system_fingerprint": "fp_ollama"}
-        self._id = f"chatcmpl-{identity}"
-        self._include_usage = include_usage
-        self._head = self._object([])[:-2] + b'{"index":0,"delta":{'
-        self._role = b'"role":"assistant",'
-
-    def _object(self, choices: list[dict[str, object]], **more: object) -> bytes:
-        kind = "chat.completion.chunk"
-        return _json({"id": self._id, "object": kind, **self._about, "choices": choices, **more})
-
-    def chunk(self, text: str, now: int) -> bytes:
-        """One event of text; the first carries the role."""
-        role, self._role = self._role, b""
-        return b"".join((b"data: ", self._head, role, b'"content":', _json(text), b'},"finish_reason":null}]}\n\n'))
-
-    def last(self, finished: Finished, timing: Timing) -> bytes:
-        """The finish event, the usage where it was asked for, and `[DONE]`."""
-        opening = self.chunk("", timing.now) if self._role else b""
-        end = self._object([{"index": 0, "delta": {}, "finish_reason": _finish_reason(finished)}])
-        counted = _event(self._object([], usage=usage(finished))) if self._include_usage else b""
-        return opening + _event(end) + counted + b"data: [DONE]\n\n"
-
-    def failed(self, error: PowerError | Refusal) -> bytes:
-        """The event that ends a stream that went wrong."""
-        return _event(error_body(error))
-
-    def whole(self, text: str, finished: Finished, timing: Timing) -> bytes:
-        """The answer as one object."""
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": _finish_reason(finished)}
-        return _json(
-            {"id": self._id, "object": "chat.completion", **self._about, "choices": [choice], "usage": usage(finished)}
-        )
-
-
-class CompletionFrames:
-    """The objects and events of one text completion."""
-
-    content_type = "text/event-stream"
-
-    def __init__(self, model: str, identity: str, created: int, *, include_usage: bool) -> None:
-        self._about = {
-            "id": f"cmpl-{identity}",
-            "object": "text_completion",
-            "created": created,
-            "model": model,
-            "system_fingerprint": "fp_ollama",
-        }
-        self._include_usage = include_usage
-        self._head = _json({**self._about, "choices": []})[:-2] + b'{"text":'
-        zero = b',"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}' if include_usage else b""
-        self._tail = b',"index":0,"finish_reason":null}]' + zero + b"}\n\n"
-
-    def chunk(self, text: str, now: int) -> bytes:
-        """One event of text; with usage asked for, each carries zeros, as Ollama's do."""
-        return b"".join((b"data: ", self._head, _json(text), self._tail))
-
-    def last(self, finished: Finished, timing: Timing) -> bytes:
-        """The finish event, the usage where it was asked for, and `[DONE]`."""
-        zero = {"usage": usage(Finished(0, "stop"))} if self._include_usage else {}
-        end = _event(_json({**self._about, "choices": [self._choice("", _finish_reason(finished))], **zero}))
-        counted = (
-            _event(_json({**self._about, "choices": [], "usage": usage(finished)})) if self._include_usage else b""
-        )
-        return end + counted + b"data: [DONE]\n\n"
-
-    def failed(self, error: PowerError | Refusal) -> bytes:
-        """The event that ends a stream that went wrong."""
-        return _event(error_body(error))
-
-    def whole(self, text: str, finished: Finished, timing: Timing) -> bytes:
-        """The answer as one object."""
-        choices = [self._choice(text, _finish_reason(finished))]
-        return _json({**self._about, "choices": choices, "usage": usage(finished)})
-
-    def loaded(self) -> bytes:
-        """The answer to an empty prompt."""
-        choices = [self._choice("", "load")]
-        return _json({**self._about, "choices": choices, "usage": usage(Finished(0, "stop"))})
-
-    @staticmethod
-    def _choice(text: str, reason: str) -> dict[str, object]:
-        return {"text": text, "index": 0, "finish_reason": reason}

@@ -55,7 +55,13 @@ def test_there_is_no_cloud(rig: Rig) -> None:
 def test_tags_list_every_name_newest_first(rig: Rig, declare: Any) -> None:
     declare("mine")
     models = rig.get("/api/tags").json()["models"]
-    assert {model["name"] for model in models} == {"demo:latest", "ns/tuned:v1", "embed:latest", "mine:latest"}
+    assert {model["name"] for model in models} == {
+        "demo:latest",
+        "ns/tuned:v1",
+        "embed:latest",
+        "plain:latest",
+        "mine:latest",
+    }
     times = [model["modified_at"] for model in models]
     assert times == sorted(times, reverse=True)
     demo = next(model for model in models if model["name"] == "demo:latest")
@@ -64,7 +70,7 @@ def test_tags_list_every_name_newest_first(rig: Rig, declare: Any) -> None:
     assert RFC3339.fullmatch(demo["modified_at"])
     assert re.fullmatch(r"[0-9a-f]{64}", demo["digest"])
     assert demo["size"] > 3_000_000
-    assert demo["capabilities"] == ["completion"]
+    assert demo["capabilities"] == ["completion", "tools", "thinking"]
     assert demo["details"] == {
         "parent_model": "",
         "format": "gguf",
@@ -167,6 +173,8 @@ def test_show_errors_are_the_contracts(rig: Rig) -> None:
 # ---------------------------------------------------------------- generate (1.2), in evaluation order
 
 FULL = "registry.ollama.ai/library/demo:latest"
+PLAIN = "registry.ollama.ai/library/plain:latest"
+TOOL = {"type": "function", "function": {"name": "f"}}
 RAW = "raw mode does not support template, system, or context"
 GENERATE_ERRORS = [
     ({"model": "nope", "top_logprobs": 21}, 404, "model 'nope' not found"),
@@ -175,7 +183,7 @@ GENERATE_ERRORS = [
     ({"model": "Nope:V1"}, 404, "model 'Nope:V1' not found"),
     ({"model": "demo", "top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
     ({"model": "demo", "prompt": "x", "raw": True, "system": "y"}, 400, RAW),
-    ({"model": "demo", "prompt": "x", "think": True}, 400, '"demo" does not support thinking'),
+    ({"model": "plain", "prompt": "x", "think": True}, 400, '"plain" does not support thinking'),
     ({"model": "embed", "prompt": "x"}, 400, '"embed" does not support generate'),
     ({"model": "demo", "prompt": "x", "suffix": "y"}, 400, f"{FULL} does not support insert"),
     ({"model": "demo", "prompt": "x", "images": ["AAAA"]}, 400, '"demo" does not support images (vision)'),
@@ -262,8 +270,8 @@ CHAT_ERRORS = [
     ({"model": "a b"}, 400, "invalid model name"),
     ({"model": "nope", "messages": HI}, 404, "model 'nope' not found"),
     ({"model": "embed", "messages": HI}, 400, '"embed" does not support chat'),
-    ({"model": "Demo", "messages": HI, "tools": [{}]}, 400, f"{FULL} does not support tools"),
-    ({"model": "demo", "messages": HI, "think": "high"}, 400, '"demo" does not support thinking'),
+    ({"model": "Plain", "messages": HI, "tools": [TOOL]}, 400, f"{PLAIN} does not support tools"),
+    ({"model": "plain", "messages": HI, "think": "high"}, 400, '"plain" does not support thinking'),
     ({"model": "demo", "messages": [{**HI[0], "images": ["x"]}]}, 400, '"demo" does not support images (vision)'),
     ({"model": "demo", "messages": [{"content": 5}]}, 400, "messages[0].content: expected string or null, got integer"),
     ({"model": "demo", "messages": HI, "stream": "yes"}, 400, "stream: expected boolean, got string"),

@@ -1,25 +1,19 @@
-"""Between Ollama's words and the neutral ones: durations, think, format, times, and every line of an answer."""
+"""From Ollama's requests to Asks: durations, think, format, messages."""
 
 from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 import pytest
 
-from powerd.api.ask import Timing, packed
 from powerd.api.ollama import translate
 from powerd.api.ollama.schema import ChatRequest, GenerateRequest
 from powerd.catalog.spec import Template
-from powerd.errors import BadRequest, Busy, Unsupported
-from powerd.protocol import Finished, Message, ToolCall
-
-NOW = 1_787_306_400_100_000_000  # 2026-08-21T10:00:00.1Z
-TIMING = Timing(NOW, 512_000_000, 31_000_000)
-DONE = Finished(1, "stop", 14, 4, 9, 90_000_000, 380_000_000)
+from powerd.errors import BadRequest
+from powerd.protocol import Message, ToolCall
 
 
 def chat(**body: Any) -> Any:
@@ -80,10 +74,10 @@ def test_h12_a_bad_keep_alive_has_gos_text(sent: Any, text: str) -> None:
 # ---------------------------------------------------------------- think, format, logprobs
 
 
-@pytest.mark.parametrize(("sent", "thinks"), [(None, None), (False, False), (True, True), ("low", True), ("max", True)])
-def test_think_takes_booleans_and_levels(sent: Any, thinks: bool | None) -> None:
-    assert translate.think(sent) is thinks
-    assert ("thinking" in chat(think=sent).needs) is bool(thinks)
+@pytest.mark.parametrize("sent", [None, False, True, "low", "max"])
+def test_think_takes_booleans_and_levels(sent: Any) -> None:
+    assert chat(think=sent).think is sent
+    assert ("thinking" in generate(think=sent).needs) is bool(sent)
 
 
 def test_a_bad_think_has_ollamas_text() -> None:
@@ -100,13 +94,18 @@ def test_a_bad_think_has_ollamas_text() -> None:
 
 @pytest.mark.parametrize("sent", [None, ""])
 def test_no_format_is_no_format(sent: Any) -> None:
-    assert chat(format=sent)
+    assert chat(format=sent).format is None
 
 
-@pytest.mark.parametrize("sent", ["json", {"type": "object"}])
-def test_a_format_is_refused_as_not_available(sent: Any) -> None:
-    with pytest.raises(Unsupported, match="format") as caught:
-        generate(format=sent)
+def test_a_format_is_any_object_or_a_schema() -> None:
+    schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "integer"}}}
+    assert generate(format="json").format == "json"
+    assert list(chat(format=schema).format["properties"]) == ["b", "a"]
+
+
+def test_a_schema_that_cannot_be_held_is_refused_before_anything_is_done() -> None:
+    with pytest.raises(BadRequest) as caught:
+        chat(format={"$ref": "#/$defs/none"})
     assert caught.value.param == "format"
 
 
@@ -125,9 +124,17 @@ def test_top_logprobs_has_its_range(count: int) -> None:
         generate(top_logprobs=count)
 
 
-def test_logprobs_are_refused_as_not_available() -> None:
-    with pytest.raises(Unsupported, match="not available"):
-        generate(logprobs=True)
+def test_logprobs_say_how_many_alternatives() -> None:
+    assert [generate(**body).logprobs for body in ({}, {"logprobs": True}, {"logprobs": True, "top_logprobs": 3})] == [
+        *(-1, 0, 3)
+    ]
+    assert generate(top_logprobs=3).logprobs == -1
+
+
+def test_ollamas_routes_cut_unless_the_request_says_otherwise() -> None:
+    silent, loud = chat(), generate(truncate=False, shift=True)
+    assert (silent.cuts, silent.truncate, silent.shift) == (True, None, None)
+    assert (loud.cuts, loud.truncate, loud.shift) == (True, False, True)
 
 
 def test_a_template_is_told_apart_by_its_syntax() -> None:
@@ -165,7 +172,8 @@ def test_h15_a_conversation_has_a_limit() -> None:
 
 
 def test_what_a_request_needs_of_the_model() -> None:
-    assert chat(tools=[{"type": "function"}]).needs == ("tools",)
+    tool = {"type": "function", "function": {"name": "f"}}
+    assert chat(tools=[tool]).needs == generate(tools=[tool]).needs == ("tools",)
     assert chat(messages=[{"role": "user", "images": ["AAAA"]}]).needs == ("vision",)
     assert generate(suffix="}").needs == ("insert",)
     assert generate(images=["AAAA"]).needs == ("vision",)
@@ -184,105 +192,3 @@ def test_raw_is_the_prompt_itself() -> None:
     for body in ({"template": "x"}, {"system": "x"}, {"context": [1]}):
         with pytest.raises(BadRequest, match="raw mode does not support template, system, or context"):
             generate(raw=True, **body)
-
-
-# ---------------------------------------------------------------- times
-
-
-@pytest.mark.parametrize(
-    ("now", "text"),
-    [
-        (NOW, "2026-08-21T10:00:00.1Z"),
-        (NOW - 100_000_000, "2026-08-21T10:00:00Z"),
-        (NOW + 23, "2026-08-21T10:00:00.100000023Z"),
-        (0, "1970-01-01T00:00:00Z"),
-        (10**9 * 60 + 500, "1970-01-01T00:01:00.0000005Z"),
-    ],
-)
-def test_created_at_is_utc_with_its_zeros_trimmed(now: int, text: str) -> None:
-    assert translate.utc(now) == text
-
-
-def test_other_times_carry_their_offset() -> None:
-    west = timezone(timedelta(hours=-7))
-    assert translate.local(datetime(2026, 8, 21, 10, 5, 0, 500000, west)) == "2026-08-21T10:05:00.5-07:00"
-    assert translate.local(datetime(2026, 8, 21, 10, 5, 0, 0, west)) == "2026-08-21T10:05:00-07:00"
-    assert translate.local(datetime(2026, 8, 21, 10, 5, 10, 0, UTC)) == "2026-08-21T10:05:10Z"
-    assert translate.local(datetime(2026, 1, 1, tzinfo=UTC) + translate.FOR_EVER).startswith("2318-")
-
-
-# ---------------------------------------------------------------- answers (contract A1)
-
-
-def test_a_chat_stream_reads_as_the_contracts_example() -> None:
-    frames = translate.ChatFrames("qwen3")
-    assert frames.chunk("Hi", NOW) == (
-        b'{"model":"qwen3","created_at":"2026-08-21T10:00:00.1Z","message":{"role":"assistant","content":"Hi"},"done":false}\n'
-    )
-    assert frames.last(DONE, TIMING) == (
-        b'{"model":"qwen3","created_at":"2026-08-21T10:00:00.1Z","message":{"role":"assistant","content":""},"done":true,'
-        b'"done_reason":"stop","total_duration":512000000,"load_duration":31000000,"prompt_eval_count":14,'
-        b'"prompt_eval_duration":90000000,"eval_count":9,"eval_duration":380000000}\n'
-    )
-
-
-def test_a_generate_stream_has_response_and_context_before_the_figures() -> None:
-    frames = translate.GenerateFrames("m")
-    assert json.loads(frames.chunk("Hi", NOW)) == {
-        "model": "m",
-        "created_at": "2026-08-21T10:00:00.1Z",
-        "response": "Hi",
-        "done": False,
-    }
-    last = frames.last(msgspec.structs.replace(DONE, tokens=packed((1, 2), 9)), TIMING)
-    assert list(json.loads(last)) == [
-        *("model", "created_at", "response", "done", "done_reason", "context", "total_duration", "load_duration"),
-        *("prompt_eval_count", "prompt_eval_duration", "eval_count", "eval_duration"),
-    ]
-    assert json.loads(last)["context"] == [1, 2]
-    assert "context" not in json.loads(frames.last(DONE, TIMING))
-
-
-def test_a_whole_answer_is_the_last_object_with_the_text() -> None:
-    for frames, field in ((translate.ChatFrames("m"), "message"), (translate.GenerateFrames("m"), "response")):
-        whole, last = json.loads(frames.whole("Hi", DONE, TIMING)), json.loads(frames.last(DONE, TIMING))
-        said = whole.pop(field)
-        assert "Hi" in (said if isinstance(said, str) else said["content"])
-        assert "Hi" not in str(last.pop(field))
-        assert whole == last
-
-
-def test_zeros_are_left_out() -> None:
-    assert translate.figures(Finished(1, "stop"), Timing(NOW, 0, 0)) == {}
-
-
-def test_a_repetition_stop_is_visible() -> None:
-    last = json.loads(translate.ChatFrames("m").last(Finished(1, "repeat"), TIMING))
-    assert (last["done"], last["done_reason"]) == (True, "repeat")
-
-
-@pytest.mark.parametrize("text", ["", '"', "\\", "\n\t", "\x00", "é 💡", "<&>", "\u2028", "ع\u200f"])
-def test_h07_every_text_survives_its_chunk(text: str) -> None:
-    for model in ("m", 'we"ird\\'):
-        frames = translate.ChatFrames(model)
-        line = frames.chunk(text, NOW)
-        assert line.count(b"\n") == 1
-        assert json.loads(line)["message"]["content"] == text
-        assert json.loads(line)["model"] == model
-
-
-def test_a_failure_is_one_line_with_one_key() -> None:
-    assert translate.ChatFrames("m").failed(Busy('no "place"')) == b'{"error":"no \\"place\\""}\n'
-
-
-def test_loads_and_unloads_answer_one_object() -> None:
-    assert json.loads(translate.empty_generate("m", "load", NOW)) == {
-        "model": "m",
-        "created_at": "2026-08-21T10:00:00.1Z",
-        "response": "",
-        "done": True,
-        "done_reason": "load",
-    }
-    said = json.loads(translate.empty_chat("m", "unload", NOW))
-    assert said["message"] == {"role": "assistant", "content": ""}
-    assert said["done_reason"] == "unload"

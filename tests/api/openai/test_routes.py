@@ -84,6 +84,7 @@ def test_an_empty_prompt_loads(rig: Rig) -> None:
 
 
 ASK = {"model": "demo", "messages": HI}
+TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 @pytest.mark.parametrize(
@@ -96,8 +97,8 @@ ASK = {"model": "demo", "messages": HI}
         ("chat/completions", {"model": "demo", "messages": [{"role": 5}]}, 400, "messages[0].role"),
         ("chat/completions", {**ASK, "temperature": "x"}, 400, "temperature"),
         ("chat/completions", {**ASK, "max_tokens": True}, 400, "max_tokens"),
-        ("chat/completions", {**ASK, "tools": [{}]}, 400, "tools"),
-        ("chat/completions", {**ASK, "reasoning_effort": "low"}, 400, "think"),
+        ("chat/completions", {**ASK, "model": "plain", "tools": [TOOL]}, 400, "tools"),
+        ("chat/completions", {**ASK, "model": "plain", "reasoning_effort": "low"}, 400, "think"),
         ("chat/completions", {"model": "embed", "messages": HI}, 400, "model"),
         ("completions", {"model": "demo", "prompt": {"a": 1}}, 400, "prompt"),
         ("completions", {"model": "demo", "prompt": "x", "suffix": "y"}, 400, "suffix"),

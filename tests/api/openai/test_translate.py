@@ -1,22 +1,19 @@
-"""Between OpenAI's words and the neutral ones: messages, sampling, errors' fields, and every event of an answer."""
+"""From OpenAI's requests to Asks: messages, sampling, tools, formats, and the fields that errors name."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
 import pytest
 
-from powerd.api.ask import Timing
 from powerd.api.openai import translate
 from powerd.api.openai.schema import ChatRequest, CompletionRequest
-from powerd.errors import BadRequest, RunnerDied, Unsupported
-from powerd.protocol import Finished, Message, ToolCall
+from powerd.errors import BadRequest, Unsupported
+from powerd.protocol import Message, ToolCall
 
 HI = [{"role": "user", "content": "hi"}]
-TIMING = Timing(0, 0, 0)
-DONE = Finished(1, "stop", 14, 0, 2)
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 
 def chat(**body: Any) -> Any:
@@ -167,9 +164,15 @@ def test_max_completion_tokens_is_honoured() -> None:
         ({"n": 2}, "n"),
         ({"n": 0}, "n"),
         ({"n": 2**70}, "n"),
-        ({"logprobs": True}, "logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": []}}}, "response_format"),
+        ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"tools": [TOOL, TOOL]}, "tools[1]"),
+        ({"functions": [{}]}, "functions"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "maybe", "tools": [TOOL]}, "tool_choice"),
+        ({"tool_choice": {"function": {"name": "g"}}, "tools": [TOOL]}, "tool_choice"),
+        ({"thinking_budget": -2}, "thinking_budget"),
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": 5}, "response_format"),
         ({"reasoning_effort": "extreme"}, "reasoning_effort"),
@@ -190,33 +193,60 @@ def test_what_asks_for_nothing_is_fine(body: dict[str, Any]) -> None:
     ("body", "thinks"),
     [
         ({"reasoning_effort": "none"}, False),
-        ({"reasoning_effort": "low"}, True),
-        ({"reasoning": {"effort": "xhigh"}}, True),
+        ({"reasoning_effort": "minimal"}, "low"),
+        ({"reasoning_effort": "medium"}, "medium"),
+        ({"reasoning": {"effort": "xhigh"}}, "max"),
         ({"reasoning": {}}, None),
     ],
 )
-def test_effort_is_thinking(body: dict[str, Any], thinks: bool | None) -> None:
+def test_effort_is_thinking(body: dict[str, Any], thinks: bool | str | None) -> None:
     ask = chat(**body)
-    assert ask.think is thinks
+    assert ask.think == thinks
     assert ask.needs == (("thinking",) if thinks else ())
 
 
 def test_tools_are_needs_of_the_model() -> None:
-    assert chat(tools=[{"type": "function"}]).needs == ("tools",)
-    assert chat(functions=[{}]).needs == ("tools",)
+    ask = chat(tools=[TOOL], parallel_tool_calls=False)
+    assert (ask.needs, ask.tools, ask.tool_choice, ask.parallel_calls) == (("tools",), (TOOL,), "auto", False)
+
+
+def test_the_choice_of_a_tool_is_honoured() -> None:
+    other = {"type": "function", "function": {"name": "g"}}
+    assert chat(tools=[TOOL], tool_choice="none").tools == ()
+    assert chat(tools=[TOOL], tool_choice="required").tool_choice == "required"
+    named = chat(tools=[TOOL, other], tool_choice={"type": "function", "function": {"name": "g"}})
+    assert (named.tool_choice, named.tools) == ("g", (other,))
+
+
+def test_a_format_is_any_object_or_a_schema() -> None:
+    schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "integer"}}}
+    wrapped = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    assert chat(response_format={"type": "json_object"}).format == "json"
+    assert list(chat(response_format=wrapped).format["properties"]) == ["b", "a"]
+
+
+def test_logprobs_say_how_many_alternatives() -> None:
+    assert [chat(**body).logprobs for body in ({}, {"logprobs": True}, {"logprobs": True, "top_logprobs": 3})] == [
+        *(-1, 0, 3)
+    ]
+
+
+def test_this_api_does_not_cut() -> None:
+    assert not chat().cuts
 
 
 # ---------------------------------------------------------------- completions
 
 
 def test_a_completion_is_one_user_message() -> None:
-    ask = completion(max_tokens=4, suffix="}")
+    ask = completion(max_tokens=4, suffix="}", logprobs=2)
     assert (ask.messages, ask.options, ask.needs, ask.raw) == (
         (Message("user", "p"),),
         {"num_predict": 4},
         ("insert",),
         None,
     )
+    assert (ask.think, ask.suffix, ask.logprobs) == (False, "}", 2)
     assert completion(prompt=["p"]).messages == (Message("user", "p"),)
 
 
@@ -226,100 +256,8 @@ def test_several_prompts_and_token_ids_are_refused(prompt: Any) -> None:
         completion(prompt=prompt)
 
 
-@pytest.mark.parametrize("body", [{"logprobs": 1}, {"logprobs": 0}, {"echo": True}, {"best_of": 2}, {"n": 2}])
+@pytest.mark.parametrize("body", [{"echo": True}, {"best_of": 2}, {"n": 2}])
 def test_what_is_not_there_yet_is_refused_by_name(body: dict[str, Any]) -> None:
     with pytest.raises(Unsupported, match=f"{next(iter(body))}.*not available") as caught:
         completion(**body)
     assert caught.value.param == next(iter(body))
-
-
-# ---------------------------------------------------------------- answers (contract A3)
-
-
-def events(data: bytes) -> list[Any]:
-    blocks = data.decode().split("\n\n")
-    assert blocks.pop() == ""
-    return [
-        text if text == "[DONE]" else json.loads(text) for text in (block.removeprefix("data: ") for block in blocks)
-    ]
-
-
-def test_a_chat_stream_reads_as_the_contracts_example() -> None:
-    frames = translate.ChatFrames("m", "412", 1787306400, include_usage=True)
-    assert frames.chunk("Hi", 0) == (
-        b'data: {"id":"chatcmpl-412","object":"chat.completion.chunk","created":1787306400,"model":"m",'
-        b'"system_fingerprint":"fp_ollama","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},'
-        b'"finish_reason":null}]}\n\n'
-    )
-    later = events(frames.chunk("!", 0))[0]
-    assert later["choices"] == [{"index": 0, "delta": {"content": "!"}, "finish_reason": None}]
-    finish, usage, done = events(frames.last(DONE, TIMING))
-    assert finish["choices"] == [{"index": 0, "delta": {}, "finish_reason": "stop"}]
-    assert "usage" not in finish
-    assert (usage["choices"], usage["usage"]) == ([], {"prompt_tokens": 14, "completion_tokens": 2, "total_tokens": 16})
-    assert done == "[DONE]"
-
-
-def test_an_answer_without_text_still_names_its_role() -> None:
-    first, *_ = events(translate.ChatFrames("m", "1", 0, include_usage=False).last(DONE, TIMING))
-    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-
-
-def test_usage_is_sent_only_where_it_was_asked_for() -> None:
-    frames = translate.ChatFrames("m", "1", 0, include_usage=False)
-    frames.chunk("x", 0)
-    assert len(events(frames.last(DONE, TIMING))) == 2
-
-
-@pytest.mark.parametrize(("reason", "told"), [("stop", "stop"), ("length", "length"), ("repeat", "length")])
-def test_finish_reasons_are_those_clients_know(reason: Any, told: str) -> None:
-    whole = json.loads(translate.ChatFrames("m", "1", 0, include_usage=False).whole("x", Finished(1, reason), TIMING))
-    assert whole["choices"][0]["finish_reason"] == told
-
-
-def test_cached_tokens_are_told_when_there_are_any() -> None:
-    assert "prompt_tokens_details" not in translate.usage(DONE)
-    assert translate.usage(Finished(1, "stop", 14, 9, 2))["prompt_tokens_details"] == {"cached_tokens": 9}
-
-
-def test_a_whole_chat_answer() -> None:
-    whole = json.loads(translate.ChatFrames("m", "7", 5, include_usage=False).whole("Hi", DONE, TIMING))
-    assert list(whole) == ["id", "object", "created", "model", "system_fingerprint", "choices", "usage"]
-    assert (whole["id"], whole["object"], whole["created"]) == ("chatcmpl-7", "chat.completion", 5)
-    assert whole["choices"] == [
-        {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
-    ]
-
-
-def test_a_completion_stream_has_zero_usage_until_the_last() -> None:
-    frames = translate.CompletionFrames("m", "7", 5, include_usage=True)
-    zero = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    chunk = events(frames.chunk('a"b', 0))[0]
-    assert list(chunk) == ["id", "object", "created", "model", "system_fingerprint", "choices", "usage"]
-    assert chunk["choices"] == [{"text": 'a"b', "index": 0, "finish_reason": None}]
-    finish, usage, done = events(frames.last(DONE, TIMING))
-    assert finish["choices"] == [{"text": "", "index": 0, "finish_reason": "stop"}]
-    assert chunk["usage"] == finish["usage"] == zero
-    assert (usage["choices"], usage["usage"]["total_tokens"], done) == ([], 16, "[DONE]")
-    plain = translate.CompletionFrames("m", "7", 5, include_usage=False)
-    assert "usage" not in events(plain.chunk("x", 0))[0]
-    assert len(events(plain.last(DONE, TIMING))) == 2
-
-
-def test_a_failure_in_mid_stream_is_an_error_event_without_done() -> None:
-    for frames in (
-        translate.ChatFrames("m", "7", 5, include_usage=True),
-        translate.CompletionFrames("m", "7", 5, include_usage=True),
-    ):
-        (event,) = events(frames.failed(RunnerDied("killed")))
-        assert event["error"]["type"] == "api_error"
-        assert event["error"]["message"].startswith("runner:")
-
-
-@pytest.mark.parametrize("text", ["", '"', "\\", "\n\n", "\r\n", "\x00", "é 💡", "data: x", "\u2028"])
-def test_h07_every_text_survives_its_event(text: str) -> None:
-    (chat_event,) = events(translate.ChatFrames('m"', "7", 5, include_usage=False).chunk(text, 0))
-    assert chat_event["choices"][0]["delta"]["content"] == text
-    (event,) = events(translate.CompletionFrames('m"', "7", 5, include_usage=True).chunk(text, 0))
-    assert event["choices"][0]["text"] == text
-    assert chat_event["model"] == event["model"] == 'm"'

@@ -1,0 +1,98 @@
+"""The OLLAMA_* variables as options of ours: which stand for what, and how Ollama reads them. Pure (contract 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from powerd.quantities import parse_duration
+
+DEFAULT_PORT = 11434
+
+#: OLLAMA_* variables that stand for an option here, by the option's path.
+OLLAMA_VARIABLES: Mapping[str, str] = {
+    "OLLAMA_HOST": "listen",
+    "OLLAMA_MODELS": "store.path",
+    "OLLAMA_KEEP_ALIVE": "keep_alive",
+    "OLLAMA_LOAD_TIMEOUT": "load_timeout",
+    "OLLAMA_CONTEXT_LENGTH": "context_length",
+    "OLLAMA_NUM_PARALLEL": "parallel",
+    "OLLAMA_MAX_LOADED_MODELS": "max_loaded_models",
+    "OLLAMA_MAX_QUEUE": "max_queue",
+    "OLLAMA_KV_CACHE_TYPE": "kv_cache",
+    "OLLAMA_FLASH_ATTENTION": "flash_attention",
+    "OLLAMA_GO_TEMPLATE": "go_templates",
+    "OLLAMA_GPU_OVERHEAD": "gpu_overhead",
+    "OLLAMA_SCHED_SPREAD": "sched_spread",
+    "OLLAMA_ORIGINS": "allowed_origins",
+    "OLLAMA_DEBUG": "log.level",
+}
+
+
+def from_ollama(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the OLLAMA_* variables say, as a settings layer (contract section 14).
+
+    Values are trimmed of spaces and quotes; an integer that is none counts as not set, as it does for Ollama.
+    """
+    layer: dict[str, Any] = {}
+    for variable, path in OLLAMA_VARIABLES.items():
+        text = environ.get(variable, "").strip().strip("\"'").strip()
+        value = _ollama_value(path, text) if text else None
+        if value is not None:
+            section, dot, key = path.partition(".")
+            layer[section] = {key: value} if dot else value
+    return layer
+
+
+def _ollama_value(path: str, text: str) -> object:
+    if path == "listen":
+        return ollama_host(text)
+    if path == "log.level":
+        return "debug" if _true(text) else None
+    if path == "sched_spread":
+        return _true(text)
+    if path == "flash_attention":
+        return "auto" if text.lower() == "auto" else "on" if _true(text) else "off"
+    if path == "go_templates":
+        return "on" if _true(text) else "off"
+    if path == "kv_cache":
+        return text.lower()
+    if path == "load_timeout":
+        return _or_none(lambda: max(0.0, _seconds(text)))
+    if path == "keep_alive":
+        return _or_none(lambda: _seconds(text))
+    if path in {"context_length", "parallel", "max_loaded_models", "max_queue", "gpu_overhead"}:
+        return _or_none(lambda: max(0, int(text)))
+    return text
+
+
+def _true(text: str) -> bool:
+    """As Go's ParseBool, and true for any other text (contract section 14)."""
+    return text not in {"0", "f", "F", "false", "FALSE", "False"}
+
+
+def _or_none(read: Any) -> Any:
+    try:
+        return read()
+    except ValueError:
+        return None
+
+
+def ollama_host(text: str) -> str:
+    """OLLAMA_HOST's `[scheme://]host[:port][/path]` as `host:port`; a bad port means the default (contract 14)."""
+    _, scheme, rest = text.rpartition("://")
+    rest = rest.partition("/")[0]
+    default = {"http": 80, "https": 443}.get(text.partition("://")[0].lower(), DEFAULT_PORT) if scheme else DEFAULT_PORT
+    host, colon, port = rest.rpartition(":")
+    if not colon or rest.endswith("]"):
+        host, port = rest, str(default)
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        port = str(default)
+    return f"{host or '0.0.0.0'}:{port}"  # noqa: S104 - `:1234` means every interface, as with Ollama
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return parse_duration(text)

@@ -1,0 +1,102 @@
+"""Reading calls that a grammar recognises: markup, Python's and other notations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from powerd.output.formats import Tools
+from powerd.output.marks import marks
+from powerd.output.pieces import Content, Piece
+from powerd.output.scanner import NoCall, Scanner, Steps
+
+#: Reads what follows the text that begins a call; yields the calls.
+Grammar = Callable[[Scanner, Tools, str], Steps[None]]
+
+
+class Calls:
+    """Reads text into content and calls.
+
+    Blanks before and after calls are dropped, and only those. What the grammar does not read is content, all of it.
+    """
+
+    __slots__ = ("_begins", "_called", "_first", "_grammar", "_held", "_scanner", "_steps", "_tools")
+
+    def __init__(self, begins: tuple[str, ...], grammar: Grammar, tools: Tools, *, first: tuple[str, ...] = ()) -> None:
+        """`first`: texts that begin a call only as the first text of the answer."""
+        self._begins = marks(*begins)
+        self._first = first
+        self._grammar = grammar
+        self._tools = tools
+        self._scanner = Scanner()
+        self._held = ""  # blanks that are dropped if a call follows
+        self._called = False  # nothing but blanks since a call
+        self._steps = self._read()
+
+    def feed(self, text: str) -> Sequence[Piece]:
+        """What more text tells."""
+        self._scanner.add(text)
+        return self._go_on()
+
+    def end(self) -> Sequence[Piece]:
+        """What was held back."""
+        self._scanner.ended = True
+        return self._go_on()
+
+    def _go_on(self) -> Sequence[Piece]:
+        out: list[Piece] = []
+        for piece in self._steps:
+            if piece is None:
+                break
+            out.append(piece)
+        return out
+
+    def _read(self) -> Steps[None]:
+        scanner = self._scanner
+        if self._first:
+            yield from self._read_first()
+        while True:
+            before, begin = scanner.pass_to(self._begins)
+            if before:
+                yield from self._say(before)
+            if begin is not None:
+                yield from self._call(begin)
+            elif scanner.ended:
+                break
+            else:
+                yield None
+        if self._held:
+            yield Content(self._held)
+
+    def _read_first(self) -> Steps[None]:
+        yield from self._say((yield from self._scanner.blanks()))
+        begin = yield from self._scanner.maybe(*self._first)
+        if begin:
+            yield from self._call(begin)
+
+    def _call(self, begin: str) -> Steps[None]:
+        """What the grammar reads; where it cannot go on, what it has read since the last call is content."""
+        self._scanner.keep(begin)
+        try:
+            for piece in self._grammar(self._scanner, self._tools, begin):
+                if piece is not None:
+                    self._held, self._called = "", True
+                    self._scanner.keep()
+                yield piece
+        except NoCall:
+            yield from self._say(self._scanner.kept())
+        else:
+            self._scanner.kept()
+
+    def _say(self, text: str) -> Steps[None]:
+        """Content, but for the blanks at its end, which a call may follow."""
+        if self._called:
+            text = text.lstrip()
+            if not text:
+                return
+            self._called = False
+        said = text.rstrip()
+        if said:
+            yield Content(self._held + said if self._held else said)
+            self._held = text[len(said) :]
+        else:
+            self._held += text
