@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from powerd.output.call_forms import FORMS
 from powerd.output.families import BY_NAME
 from powerd.output.formats import Format, Tags
 from powerd.output.recognise import recognise
@@ -151,3 +153,9 @@ CALL_GO = "{{ if .ToolCalls }}CALL {{ range .ToolCalls }}{{ .Function.Name }}{{ 
 )
 def test_go_templates(template: str, expected: tuple[str | None, str | None, bool]) -> None:
     assert told(recognise(template, "go")) == expected
+
+
+def test_the_docs_list_every_family_and_whose_arguments_are_held() -> None:
+    page = (Path(__file__).parents[2] / "powerd" / "docs" / "answers.md").read_text()
+    rows = re.findall(r"^\| ([\w.-]+) \|.*\| (\*?) ?\|$", page.split("| name | written", 1)[1], re.MULTILINE)
+    assert {name: held == "*" for name, held in rows} == {name: name in FORMS for name in (*BY_NAME, "harmony")}
