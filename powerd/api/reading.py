@@ -9,8 +9,8 @@ from typing import Any
 from powerd.api.ask import Ask
 from powerd.api.rendering import format_of, is_prefill, thinks
 from powerd.errors import Unsupported
-from powerd.output import grammar
 from powerd.output.formats import Format, Tags
+from powerd.output.grammars import grammar
 from powerd.output.pieces import Reader
 from powerd.output.reader import reader
 from powerd.protocol import Constraint, Message, Thinking

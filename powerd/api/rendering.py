@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from powerd.api.ask import Ask
 from powerd.api.context import ApiContext
 from powerd.errors import BadRequest, Unsupported
+from powerd.output.calls.harmony import written_names
 from powerd.output.formats import Format
-from powerd.output.harmony import written_names
 from powerd.prompt.choose import Chosen
 from powerd.prompt.thoughts import forgotten
 from powerd.protocol import Message

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from powerd.output.calls.gemma import GEMMA_FAMILIES
+from powerd.output.calls.json_families import JSON_FAMILIES
+from powerd.output.calls.markup_families import MARKUP_FAMILIES
+from powerd.output.calls.pythonic import PYTHONIC_FAMILIES
 from powerd.output.formats import ToolFormat
-from powerd.output.gemma import GEMMA_FAMILIES
-from powerd.output.json_families import JSON_FAMILIES
-from powerd.output.markup_families import MARKUP_FAMILIES
-from powerd.output.pythonic import PYTHONIC_FAMILIES
 
 FAMILIES: tuple[ToolFormat, ...] = (*JSON_FAMILIES, *MARKUP_FAMILIES, *GEMMA_FAMILIES, *PYTHONIC_FAMILIES)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from powerd.output.calls.harmony import Harmony
 from powerd.output.formats import Format, Tools
-from powerd.output.harmony import Harmony
 from powerd.output.pieces import Reader
 from powerd.output.thinking import Plain, ThinkingReader, Unwrapped
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Literal
 
 from powerd.output import go_text
+from powerd.output.calls.generic import generic
+from powerd.output.calls.harmony import MARKERS, Harmony
 from powerd.output.families import BY_NAME
 from powerd.output.formats import Format, Tags, ToolFormat
-from powerd.output.generic import generic
-from powerd.output.harmony import MARKERS, Harmony
 from powerd.output.signs import ANSWER_SIGNS, FOREIGN, PARSERS, THINKING_SIGNS, TOOL_SIGNS
 
 #: Variables by which a Jinja template lets thinking be switched off, where they are no one's attribute.

@@ -11,8 +11,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from powerd.output import grammar, schema
 from powerd.output.formats import Format
+from powerd.output.grammars import grammar, schema
 from powerd.protocol import Constraint
 from tests.bench.direct import ask, collect, runner
 from tests.bench.figures import rate

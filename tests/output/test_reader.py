@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from powerd.output.calls.harmony import Harmony
 from powerd.output.families import FAMILIES
 from powerd.output.formats import Format, Tags, ToolFormat
-from powerd.output.harmony import Harmony
 from powerd.output.reader import reader
 from tests.output.corpus import read
 

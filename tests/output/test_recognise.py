@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from powerd.output.call_forms import FORMS
 from powerd.output.families import BY_NAME
 from powerd.output.formats import Format, Tags
+from powerd.output.grammars.call_forms import FORMS
 from powerd.output.recognise import recognise
 from powerd.output.signs import PARSERS, TOOL_SIGNS
 

@@ -10,9 +10,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from powerd.output import grammar, schema
 from powerd.output.families import BY_NAME
 from powerd.output.formats import Format, Tags, Tools
+from powerd.output.grammars import grammar, schema
 from powerd.output.pieces import Content, Piece
 from powerd.output.reader import reader
 from powerd.protocol import Constraint, Ready, Sampling, Thinking, ToolCall

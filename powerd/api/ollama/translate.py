@@ -17,7 +17,7 @@ from powerd.api.ollama.times import FOR_EVER
 from powerd.catalog.spec import Template
 from powerd.catalog.template import syntax_of
 from powerd.errors import BadRequest
-from powerd.output import schema
+from powerd.output.grammars import schema
 from powerd.protocol import Message, ToolCall
 from powerd.quantities import parse_duration
 

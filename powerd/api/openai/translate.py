@@ -18,7 +18,7 @@ from powerd.api.openai.schema import ToolCall as SentCall
 from powerd.api.strict import loads
 from powerd.errors import BadRequest, Unsupported
 from powerd.options import check
-from powerd.output import schema
+from powerd.output.grammars import schema
 from powerd.protocol import Message, ToolCall
 
 MAX_MESSAGES = 4096

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from powerd.output.coercion import coerce, nested_or_scalar
+from powerd.output.calls.coercion import coerce, nested_or_scalar
+from powerd.output.calls.scanner import NoCall, Scanner, Steps
 from powerd.output.formats import Tools
 from powerd.output.marks import marks
-from powerd.output.scanner import NoCall, Scanner, Steps
 from powerd.protocol import ToolCall
 
 _NAME = re.compile(r'[^<>"\n]*')

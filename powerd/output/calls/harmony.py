@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from powerd.output.extent import decode_whole
+from powerd.output.calls.extent import decode_whole
+from powerd.output.calls.scanner import NoCall, Scanner, Steps
 from powerd.output.formats import Tools
 from powerd.output.marks import marks
 from powerd.output.pieces import Content, Piece, Thought
-from powerd.output.scanner import NoCall, Scanner, Steps
 from powerd.protocol import ToolCall
 
 #: Texts of the format that are control tokens of the vocabulary. `<|call|>` and `<|return|>` end the answer.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from powerd.output.extent import MAX_DEPTH, Extent, decode, decode_whole
+from powerd.output.calls.extent import MAX_DEPTH, Extent, decode, decode_whole
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

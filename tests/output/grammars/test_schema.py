@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from powerd.errors import BadRequest
-from powerd.output import grammar
 from powerd.output.formats import Format
-from powerd.output.schema import any_object, arguments, checked
+from powerd.output.grammars import grammar
+from powerd.output.grammars.schema import any_object, arguments, checked
 from tests.output.matching import accepts, fault, written
 
 

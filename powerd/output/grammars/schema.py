@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any
 
 from powerd.errors import BadRequest
-from powerd.output import endless, schema_values
-from powerd.output.schema_values import Fault, Limits
+from powerd.output.grammars import endless, schema_values
+from powerd.output.grammars.schema_values import Fault, Limits
 
 #: What reliability row S46 allows, and what still compiles in milliseconds.
 _LARGEST = 64 * 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from powerd.output.calls import Calls
+from powerd.output.calls.literals import PYTHON, value
+from powerd.output.calls.scanner import NoCall, Scanner, Steps
+from powerd.output.calls.steps import Calls
 from powerd.output.formats import ToolFormat, Tools
-from powerd.output.literals import PYTHON, value
-from powerd.output.scanner import NoCall, Scanner, Steps
 from powerd.protocol import ToolCall
 
 _NAME = re.compile(r"[^\s,:()\[\]{}<>\"'=]*")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powerd.output.pattern import fault
+from powerd.output.grammars.pattern import fault
 
 
 @pytest.mark.parametrize(

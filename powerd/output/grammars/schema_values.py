@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from powerd.output import pattern as patterns
+from powerd.output.grammars import pattern as patterns
 
 #: Digits of whole numbers that every JSON reader takes (they fit 64 bits), and of the others before the point.
 _WHOLE = 10**18 - 1

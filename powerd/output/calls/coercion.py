@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from powerd.output.extent import Extent
-from powerd.output.literals import PYTHON, literal
+from powerd.output.calls.extent import Extent
+from powerd.output.calls.literals import PYTHON, literal
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NAMES: dict[type, str] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from powerd.output.schema_values import Fault
+from powerd.output.grammars.schema_values import Fault
 
 Definitions = Mapping[str, Any]
 

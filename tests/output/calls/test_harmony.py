@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from powerd.output.harmony import Harmony, written_names
+from powerd.output.calls.harmony import Harmony, written_names
 from tests.output.corpus import read
 
 

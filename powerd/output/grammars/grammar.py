@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from powerd.output.call_forms import FORMS, GAP, ID, NAME, NUMBER, CallForm
 from powerd.output.formats import Format, Tools
-from powerd.output.schema import any_object, arguments
+from powerd.output.grammars.call_forms import FORMS, GAP, ID, NAME, NUMBER, CallForm
+from powerd.output.grammars.schema import any_object, arguments
 from powerd.protocol import Constraint
 
 #: Bytes of schemas in one grammar, so that it fits a frame; beyond, the largest give way to "any object".

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from powerd.output.calls.json_calls import JsonCalls, JsonForm
 from powerd.output.formats import ToolFormat, Tools
-from powerd.output.json_calls import JsonCalls, JsonForm
 
 
 @lru_cache(maxsize=64)

@@ -6,9 +6,9 @@ import math
 import re
 from dataclasses import dataclass
 
-from powerd.output.extent import MAX_DEPTH
+from powerd.output.calls.extent import MAX_DEPTH
+from powerd.output.calls.scanner import NoCall, Scanner, Steps, finished
 from powerd.output.marks import marks
-from powerd.output.scanner import NoCall, Scanner, Steps, finished
 
 _ATOM = re.compile(r"""[^\s,:()\[\]{}<>"'=]*""")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")

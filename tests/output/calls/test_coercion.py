@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from powerd.output.coercion import coerce, nested_or_scalar
+from powerd.output.calls.coercion import coerce, nested_or_scalar
 
 INTEGER, NUMBER, STRING, BOOLEAN = ({"type": kind} for kind in ("integer", "number", "string", "boolean"))
 ARRAY, OBJECT = {"type": "array"}, {"type": "object"}

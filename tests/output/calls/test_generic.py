@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from powerd.output.calls.generic import generic
 from powerd.output.formats import Format
-from powerd.output.generic import generic
 from powerd.output.reader import reader
 from tests.output.corpus import read, ways
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from powerd.output.calls.scanner import NoCall, Scanner, Steps
 from powerd.output.formats import Tools
 from powerd.output.marks import marks
 from powerd.output.pieces import Content, Piece
-from powerd.output.scanner import NoCall, Scanner, Steps
 
 #: Reads what follows the text that begins a call; yields the calls.
 Grammar = Callable[[Scanner, Tools, str], Steps[None]]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from powerd.output.extent import Extent, decode, decode_whole
+from powerd.output.calls.extent import Extent, decode, decode_whole
 from powerd.output.formats import Tools
 from powerd.output.marks import BLANK, marks, past
 from powerd.output.pieces import Content, Piece

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from powerd.output.calls import Calls
+from powerd.output.calls.literals import Notation, entries
+from powerd.output.calls.scanner import NoCall, Scanner, Steps
+from powerd.output.calls.steps import Calls
 from powerd.output.formats import ToolFormat, Tools
-from powerd.output.literals import Notation, entries
-from powerd.output.scanner import NoCall, Scanner, Steps
 from powerd.protocol import ToolCall
 
 _NAME = re.compile(r"[^\s,:()\[\]{}<>\"'=]*")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from powerd.output.calls import Calls, Grammar
+from powerd.output.calls.markup import Tags, Value, functions, named
+from powerd.output.calls.steps import Calls, Grammar
 from powerd.output.formats import ToolFormat, Tools
-from powerd.output.markup import Tags, Value, functions, named
 
 _DECLARED = Value.DECLARED
 

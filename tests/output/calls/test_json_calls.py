@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from powerd.output.json_calls import call_of, declared
+from powerd.output.calls.json_calls import call_of, declared
 from powerd.protocol import ToolCall
 
 TOOLS: dict[str, dict[str, object]] = {"add": {}, "functions.odd": {}}

@@ -9,8 +9,8 @@ import re
 from dataclasses import replace
 from functools import partial
 
+from powerd.output.calls.json_calls import JsonCalls, JsonForm
 from powerd.output.formats import ToolFormat
-from powerd.output.json_calls import JsonCalls, JsonForm
 
 _FENCE = r"(?:```(?:json)?\s*)?"
 _LIST = rf"\s*{_FENCE}\[?\s*"

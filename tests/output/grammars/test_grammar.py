@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from powerd.output import grammar
-from powerd.output.call_forms import FORMS
 from powerd.output.families import BY_NAME
 from powerd.output.formats import Format, Tags, Tools
+from powerd.output.grammars import grammar
+from powerd.output.grammars.call_forms import FORMS
 from powerd.output.reader import reader
 from powerd.protocol import ToolCall
 from tests.output.matching import accepts, matcher, written
