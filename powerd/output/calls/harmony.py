@@ -7,11 +7,11 @@ Channel `analysis` is thinking; a recipient (`to=functions.NAME`) makes a messag
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from powerd.output.calls.extent import decode_whole
-from powerd.output.calls.scanner import NoCall, Scanner, Steps
+from powerd.output.calls.scanner import NoCall, Stepping, Steps
 from powerd.output.formats import Tools
 from powerd.output.marks import marks
 from powerd.output.pieces import Content, Piece, Thought
@@ -41,42 +41,25 @@ class _Header:
         return Thought(text) if self.channel == "analysis" else Content(text)
 
 
-class Harmony:
+class Harmony(Stepping):
     """Reads a whole answer: thoughts, content and calls.
 
     A call is read when its message is complete. What is no call of a tool of the request, or whose arguments are no
     JSON object, comes back as text of its channel; a header that is none as content.
     """
 
-    __slots__ = ("_names", "_scanner", "_steps")
+    __slots__ = ("_begun", "_names")
 
     def __init__(self, tools: Tools | None, *, channel: str = "") -> None:
         """`channel`: the one whose message the prompt has opened already."""
         self._names = {written: name for name, written in written_names(tools or ()).items()}
-        self._scanner = Scanner()
-        self._steps = self._read(_Header(channel))
+        self._begun = _Header(channel)
+        super().__init__()
 
-    def feed(self, text: str) -> Sequence[Piece]:
-        """What more text tells."""
-        self._scanner.add(text)
-        return self._go_on()
-
-    def end(self) -> Sequence[Piece]:
-        """What was held back."""
-        self._scanner.ended = True
-        return self._go_on()
-
-    def _go_on(self) -> Sequence[Piece]:
-        out: list[Piece] = []
-        for piece in self._steps:
-            if piece is None:
-                break
-            out.append(piece)
-        return out
-
-    def _read(self, header: _Header) -> Steps[None]:
+    def _read(self) -> Steps[None]:
         """One message after the other."""
         self._scanner.keep()
+        header = self._begun
         if not header.channel:
             header = yield from self._next(header, _STARTED)
         while True:

@@ -7,7 +7,8 @@ where the text is not what it reads. Everything here looks at each character a b
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from powerd.output.marks import Marks
@@ -143,6 +144,38 @@ class Scanner:
         if self._kept is not None and taken:
             self._kept.append(taken)
         return taken
+
+
+class Stepping(ABC):
+    """A reader that is written as one walk through the text, stopping wherever there is no more of it yet."""
+
+    __slots__ = ("_scanner", "_steps")
+
+    def __init__(self) -> None:
+        self._scanner = Scanner()
+        self._steps = self._read()
+
+    @abstractmethod
+    def _read(self) -> Steps[None]:
+        """The walk; it begins with the first text."""
+
+    def feed(self, text: str) -> Sequence[Piece]:
+        """What more text tells."""
+        self._scanner.add(text)
+        return self._go_on()
+
+    def end(self) -> Sequence[Piece]:
+        """What was held back."""
+        self._scanner.ended = True
+        return self._go_on()
+
+    def _go_on(self) -> Sequence[Piece]:
+        out: list[Piece] = []
+        for piece in self._steps:
+            if piece is None:
+                break
+            out.append(piece)
+        return out
 
 
 def finished(grammar: Steps[T]) -> T:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from powerd.output.calls.scanner import NoCall, Scanner, Steps
+from powerd.output.calls.scanner import NoCall, Scanner, Stepping, Steps
 from powerd.output.formats import Tools
 from powerd.output.marks import marks
-from powerd.output.pieces import Content, Piece
+from powerd.output.pieces import Content
 
 #: Reads what follows the text that begins a call; yields the calls.
 Grammar = Callable[[Scanner, Tools, str], Steps[None]]
 
 
-class Calls:
+class Calls(Stepping):
     """Reads text into content and calls.
 
     Blanks before and after calls are dropped, and only those. What the grammar does not read is content, all of it.
     """
 
-    __slots__ = ("_begins", "_called", "_first", "_grammar", "_held", "_scanner", "_steps", "_tools")
+    __slots__ = ("_begins", "_called", "_first", "_grammar", "_held", "_tools")
 
     def __init__(self, begins: tuple[str, ...], grammar: Grammar, tools: Tools, *, first: tuple[str, ...] = ()) -> None:
         """`first`: texts that begin a call only as the first text of the answer."""
@@ -27,28 +27,9 @@ class Calls:
         self._first = first
         self._grammar = grammar
         self._tools = tools
-        self._scanner = Scanner()
         self._held = ""  # blanks that are dropped if a call follows
         self._called = False  # nothing but blanks since a call
-        self._steps = self._read()
-
-    def feed(self, text: str) -> Sequence[Piece]:
-        """What more text tells."""
-        self._scanner.add(text)
-        return self._go_on()
-
-    def end(self) -> Sequence[Piece]:
-        """What was held back."""
-        self._scanner.ended = True
-        return self._go_on()
-
-    def _go_on(self) -> Sequence[Piece]:
-        out: list[Piece] = []
-        for piece in self._steps:
-            if piece is None:
-                break
-            out.append(piece)
-        return out
+        super().__init__()
 
     def _read(self) -> Steps[None]:
         scanner = self._scanner
