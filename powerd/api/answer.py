@@ -80,6 +80,7 @@ class Answer:
     on_cut: Callable[[Cut], None] = lambda _: None
     _silent: bool = True
     _calls: int = 0
+    _untold: list[Logprob] = field(default_factory=list)  # of text that the reader has not told apart yet
 
     async def read(self) -> tuple[Output, Finished | None]:
         """What came since the last call, and the terminal frame once there is one.
@@ -102,7 +103,9 @@ class Answer:
                 self.on_cut(event)
         if finished is not None:
             if self.reader is not None:
-                output.add(self._known(self.reader.end()))
+                pieces = self._known(self.reader.end())
+                output.add(pieces)
+                output.spoken += self._spoken([], pieces)
             self._account(finished)
         if self._silent and output:
             self._silent = False
@@ -120,8 +123,18 @@ class Answer:
         output.add(pieces)
         if row.logprobs:
             output.logprobs += row.logprobs
-            if not pieces or not all(isinstance(piece, Thought) for piece in pieces):
-                output.spoken += row.logprobs
+            output.spoken += row.logprobs if self.reader is None else self._spoken(row.logprobs, pieces)
+
+    def _spoken(self, logprobs: list[Logprob], pieces: Sequence[Piece]) -> list[Logprob]:
+        """Those that belong to content: it ends with the last token; tags and the blanks around them come before."""
+        tokens = self._untold + logprobs
+        self._untold = [] if pieces else tokens
+        left = sum(len(piece.text.encode()) for piece in pieces if isinstance(piece, Content))
+        first = len(tokens)
+        while left > 0 and first > 0:
+            first -= 1
+            left -= len(tokens[first].token)
+        return tokens[first:]
 
     def _known(self, pieces: Sequence[Piece]) -> list[Piece]:
         """The pieces with an id for every call, and without those calls that were not asked for."""

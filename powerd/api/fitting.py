@@ -41,8 +41,13 @@ def policy(ask: Ask, offer: Offer) -> Policy:
     """
     by_model = {"dialect": ask.cuts, "reject": False, "truncate": True, "shift": True}[offer.overflow]
     truncate = by_model if ask.truncate is None else ask.truncate
-    shift = (by_model and offer.overflow != "truncate") if ask.shift is None else ask.shift
+    shift = (by_model and offer.overflow != "truncate" and _may_shift(offer)) if ask.shift is None else ask.shift
     return Policy(truncate, truncate and ask.shift is not False, shift)
+
+
+def _may_shift(offer: Offer) -> bool:
+    """Whether a context is shifted where nobody says so: Ollama leaves this family out (contract section 6)."""
+    return offer.overflow == "shift" or offer.stored.header.architecture != "deepseek2"
 
 
 def has_bos(prompt: str, offer: Offer) -> bool:

@@ -99,8 +99,15 @@ def test_the_probabilities_of_thoughts_are_told_apart() -> None:
     items = [Row(1, text, 1, [Logprob(text.encode(), -1.0)]) for text in texts]
     output, _ = whole(answer([*items, DONE], reads))
     assert [token.token for token in output.logprobs] == [b"hm", b"</think>", b"Hi"]
-    assert [token.token for token in output.spoken][-1:] == [b"Hi"]
-    assert b"hm" not in [token.token for token in output.spoken]
+    assert [token.token for token in output.spoken] == [b"Hi"]
+
+
+def test_the_probabilities_of_text_that_was_held_back_come_with_it() -> None:
+    reads = reader(THINKS, None, inside=False)
+    texts = ("<", "thin", " ice", "<think")
+    output, _ = whole(answer([*(Row(1, text, 1, [Logprob(text.encode(), -1.0)]) for text in texts), DONE], reads))
+    assert output.content == "".join(texts)
+    assert [token.token.decode() for token in output.spoken] == list(texts)
 
 
 def test_a_cut_is_heard_of_and_a_failure_is_raised() -> None:

@@ -18,8 +18,8 @@ from powerd.names import Name
 from powerd.protocol import Cut, Message
 
 
-def offer(overflow: str = "dialect") -> Any:
-    header = SimpleNamespace(bos_text="")
+def offer(overflow: str = "dialect", architecture: str = "llama") -> Any:
+    header = SimpleNamespace(bos_text="", architecture=architecture)
     return SimpleNamespace(name=Name.parse("m"), overflow=overflow, stored=SimpleNamespace(header=header))
 
 
@@ -38,6 +38,12 @@ def offer(overflow: str = "dialect") -> Any:
 )
 def test_the_request_decides_then_the_model_then_the_route(overflow: str, ask: Any, allowed: Policy) -> None:
     assert policy(Ask("m", **ask), offer(overflow)) == allowed
+
+
+def test_deepseek_2_is_shifted_only_where_somebody_says_so() -> None:
+    assert not policy(Ask("m", cuts=True), offer(architecture="deepseek2")).shift
+    assert policy(Ask("m", cuts=True, shift=True), offer(architecture="deepseek2")).shift
+    assert policy(Ask("m"), offer("shift", "deepseek2")).shift
 
 
 def test_a_cut_keeps_every_system_message() -> None:
