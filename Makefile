@@ -9,13 +9,13 @@ DESTDIR ?=
 BACKEND ?= cpu
 
 # Tests that need more than Python: a real registry behind nginx (marked `lab`), and mounts (marked `root`).
-# Those that boot a systemd (marked `systemd`) have a target of their own.
+# Those that boot a systemd (marked `systemd`) or drive other people's clients (`clients`) have targets of their own.
 LAB := $(shell { command -v docker-registry && command -v openssl && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null || echo lab)
 ROOT := $(shell test "$$(id -u)" = 0 || echo root)
 LEFT_OUT := $(strip $(LAB) $(ROOT))
-SELECT := -m "not ($(subst $() $(), or ,$(strip systemd $(LEFT_OUT))))"
+SELECT := -m "not ($(subst $() $(), or ,$(strip systemd clients $(LEFT_OUT))))"
 
-.PHONY: run test test-systemd gpu-check lint bench conformance torture endure wheels install uninstall clean
+.PHONY: run test test-systemd clients gpu-check lint bench conformance torture endure wheels install uninstall clean
 
 run: .venv/run.stamp
 	@mkdir -p .run && test -e .run/models.yaml || cp etc/models.yaml .run/models.yaml
@@ -34,6 +34,10 @@ test-systemd:
 	@$(PYTHON) -m tests.systemd.needs
 	$(MAKE) .venv/test.stamp
 	unshare --mount --pid --fork --kill-child=TERM --mount-proc $(BIN)/python -m pytest -m systemd tests/systemd
+
+# Ollama's own clients and those built on them, which are downloaded (node and npm are needed), against a real powerd.
+clients: .venv/test.stamp .clients/stamp
+	$(BIN)/python -m pytest -m clients tests/clients
 
 # On a machine with an NVIDIA GPU and nvcc: builds the engine with CUDA beside .venv, and shows powerd on the GPU.
 gpu-check: .venv/test.stamp
@@ -69,7 +73,7 @@ uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh .make/uninstall.sh
 
 clean:
-	rm -rf .venv .run .bench .conformance build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .run .bench .clients .conformance build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -86,4 +90,11 @@ clean:
 
 .venv/lint.stamp: .venv/test.stamp
 	$(BIN)/python -m pip install -q -e '.[llama,test,lint]'
+	touch $@
+
+.clients/stamp: tests/clients/needs.txt tests/clients/package.json
+	test -x .clients/python/bin/python || $(PYTHON) -m venv .clients/python
+	.clients/python/bin/python -m pip install -q -r tests/clients/needs.txt
+	mkdir -p .clients/node && cp tests/clients/package.json .clients/node/
+	cd .clients/node && npm install --silent --no-fund --no-audit
 	touch $@

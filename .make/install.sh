@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs below $DESTDIR$PREFIX: a virtual environment in lib/powerd, the commands in bin, the service files, and
-# examples in share/powerd. Nothing in it knows $DESTDIR, and /etc/power is left alone. `uninstall.sh` undoes it.
+# Installs below $DESTDIR$PREFIX: a virtual environment in lib/powerd, the commands in bin, the service files, powerctl's
+# manual page and completions, and examples in share/powerd. Nothing in it knows $DESTDIR, and /etc/power is left alone.
+# `uninstall.sh` undoes it.
 set -eu
 cd "$(dirname "$0")/.."
 : "${PREFIX:=/usr/local}" "${DESTDIR:=}" "${PYTHON:=python3}" "${SYSTEM:=$(uname -s)}"
@@ -92,6 +93,17 @@ for name in powerd powerctl; do
 	ln -sfn "../lib/powerd/bin/$name" "$DESTDIR$PREFIX/bin/$name"
 	echo "$PREFIX/bin/$name" >>"$installed"
 done
+made() { # made NAME DIRECTORY WORDS...: what powerctl prints for these words
+	file=$1 directory=$2
+	shift 2
+	"$new/bin/python" -B -P -m powerd.ctl "$@" >"$new/$file"
+	place "$new/$file" "$directory"
+	rm "$new/$file"
+}
+made powerctl.1 "$PREFIX/share/man/man1" manual
+made powerctl "$PREFIX/share/bash-completion/completions" completion bash
+made _powerctl "$PREFIX/share/zsh/site-functions" completion zsh
+made powerctl.fish "$PREFIX/share/fish/vendor_completions.d" completion fish
 place etc/models.yaml "$share"
 place etc/models.schema.json "$share"
 if [ "$SYSTEM" = Darwin ]; then

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from powerd import log
 from powerd.config import EX_CONFIG, BadConfig, Config, check, configure, parser, print_schema
-from powerd.control.offline import check_store, foretell
+from powerd.control.offline import check_store, foretell, list_installed
 from powerd.daemon import Daemon
 from powerd.doctor import doctor
 from powerd.errors import PowerError
@@ -39,6 +39,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         if flags.fsck:
             return check_store(config.paths.store, repair=flags.repair, as_json=flags.json)
+        if flags.installed:
+            return list_installed(config.settings, config.paths)
         if flags.plan is not None or flags.diff:
             return foretell(config.settings, config.paths, flags.plan, as_json=flags.json)
         asyncio.run(_serve_and_leave(config))

@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         "--plan", nargs="?", const="", metavar="F", help="what a start would change, F in models.yaml's place; no start"
     )
     flags.add_argument("--diff", action="store_true", help="models.yaml, the last generation and the store; no start")
+    flags.add_argument("--installed", action="store_true", help="list the models on this machine as JSON, no start")
     flags.add_argument("--locked", action="store_true", help="refuse sources that are not in models.lock.yaml")
     flags.add_argument("--repair", action="store_true", help="with --fsck: move corrupt blobs away")
     flags.add_argument("--json", action="store_true", help="with a check, plan or diff: print a JSON object")

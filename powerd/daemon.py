@@ -40,6 +40,7 @@ from powerd.hearts import hearts
 from powerd.jobs import Probe, Probed, ProbeFailed
 from powerd.listeners import CannotListen, Listener, UnixDoor, bind_tcp, bind_unix
 from powerd.machine import engine, engine_version
+from powerd.ollama_variables import without_effect
 from powerd.paths import Paths
 from powerd.protocol import Deployment
 from powerd.pulse import Heart, Pulse, Supervisor, answers
@@ -146,6 +147,8 @@ class Daemon:
     async def start(self) -> None:
         """Bring everything up. Raises CannotListen or PowerError with a message for the operator."""
         settings, paths = self.config.settings, self.config.paths
+        for variable, reason in without_effect(os.environ):
+            logger.warning("variable without effect", variable=variable, reason=reason)
         host, port = host_port(settings.listen)
         tcp = bind_tcp(host, port)
         try:

@@ -30,10 +30,12 @@ FIRST_TOKEN_SECONDS = Histogram(
 TOKENS = Counter("power_tokens", "Tokens by kind: prompt, cached, output.", ["model", "kind"], registry=REGISTRY)
 CUTS = Counter(
     "power_cuts",
-    "Prompts and contexts that were cut, by kind: messages, tokens, shift.",
+    "Prompts, contexts and inputs that were cut, by kind: messages, tokens, shift, embedding.",
     ["model", "kind"],
     registry=REGISTRY,
 )
+
+EMBEDDINGS = Counter("power_embeddings", "Inputs turned into vectors.", ["model"], registry=REGISTRY)
 
 RUNNING = Gauge("power_requests_running", "Requests holding a lease.", ["model"], registry=REGISTRY)
 QUEUED = Gauge("power_requests_queued", "Requests waiting for a lease.", ["model"], registry=REGISTRY)

@@ -1,4 +1,4 @@
-"""The OLLAMA_* variables as options of ours: which stand for what, and how Ollama reads them. Pure (contract 14)."""
+"""Ollama's variables: which stand for an option of ours, which say nothing to powerd. Pure (contract section 14)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,38 @@ OLLAMA_VARIABLES: Mapping[str, str] = {
     "OLLAMA_SCHED_SPREAD": "sched_spread",
     "OLLAMA_ORIGINS": "allowed_origins",
     "OLLAMA_DEBUG": "log.level",
+    "OLLAMA_NOPRUNE": "max_delete_fraction",
+    "OLLAMA_NUM_GPU": "gpu_layers",
 }
+
+_BUILD = "what llama.cpp can use was decided when it was built; `devices` and `placement` choose among that"
+_CLOUD = "powerd runs models on this machine only"
+_AGENT = "there is no agent here"
+#: Variables that change nothing in powerd, and why; one that is set is named in the log when powerd starts.
+MEANINGLESS: Mapping[str, str] = {
+    "OLLAMA_AGENT_DISABLE_SHELL": _AGENT,
+    "OLLAMA_AGENT_DISABLE_WEBSEARCH": _AGENT,
+    "OLLAMA_AUTH": "nothing here is signed for ollama.com but pulls and pushes, which always are",
+    "OLLAMA_CLOUD_BASE_URL": _CLOUD,
+    "OLLAMA_DEBUG_LOG_REQUESTS": "prompts are never written to disk; `log.level: debug` tells of each request",
+    "OLLAMA_EXPERIMENT": "it only makes Ollama log",
+    "OLLAMA_IGPU_ENABLE": _BUILD,
+    "OLLAMA_LLM_LIBRARY": _BUILD,
+    "OLLAMA_MAX_TRANSFER_STREAMS": "it counts transfers of safetensors; `pull.connections` bounds all of powerd's",
+    "OLLAMA_MULTIUSER_CACHE": "it chose among Ollama's older runners' caches",
+    "OLLAMA_NEW_ENGINE": "there is one engine, llama.cpp",
+    "OLLAMA_NO_CLOUD": _CLOUD,
+    "OLLAMA_REMOTES": _CLOUD,
+    "OLLAMA_TMPDIR": "nothing is put into a temporary directory: what is fetched or made grows in the store",
+    "OLLAMA_VULKAN": _BUILD,
+    "LLAMA_ARG_FIT": "powerd fits models to the devices itself; see `context_length`, `gpu_layers` and `devices`",
+    "LLAMA_ARG_FIT_TARGET": "`devices.<device>.reserve` and `gpu_overhead` say how much stays free",
+}
+
+
+def without_effect(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables that are set and mean nothing here, with the reason."""
+    return [(name, reason) for name, reason in MEANINGLESS.items() if environ.get(name)]
 
 
 def from_ollama(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -61,6 +92,10 @@ def _ollama_value(path: str, text: str) -> object:
         return _or_none(lambda: max(0.0, _seconds(text)))
     if path == "keep_alive":
         return _or_none(lambda: _seconds(text))
+    if path == "max_delete_fraction":
+        return 0.0 if _true(text) else None
+    if path == "gpu_layers":
+        return _or_none(lambda: max(-1, int(text)))
     if path in {"context_length", "parallel", "max_loaded_models", "max_queue", "gpu_overhead"}:
         return _or_none(lambda: max(0, int(text)))
     return text

@@ -8,7 +8,7 @@ as it was; an integer may be written as an integral float. Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -85,10 +85,23 @@ _RUNNER = {
     "vocab_only": Option(bool),
     "logits_all": Option(bool),
 }
+#: Options of older and other servers that no request can choose here, and why: taken in any type, named in a header.
+GONE: Mapping[str, str] = MappingProxyType(
+    {
+        "tfs_z": "llama.cpp has no tail-free sampling any more",
+        "num_gqa": "the GGUF says it",
+        "rope_frequency_base": "the GGUF says it",
+        "rope_frequency_scale": "the GGUF says it",
+        "embedding_only": "whether a model makes vectors is in its GGUF",
+        "draft_num_predict": "draft models are not used yet",
+        "flash_attention": "`flash_attention` in models.yaml decides",
+        "num_thread_batch": "`threads` in models.yaml counts them",
+    }
+)
 #: What `parameters:` in models.yaml may hold.
 SAMPLING_OPTIONS: Mapping[str, Option] = MappingProxyType(_SAMPLING | _ANSWER)
 ALL_OPTIONS: Mapping[str, Option] = MappingProxyType(_SAMPLING | _ANSWER | _RUNNER)
-#: Runner options a request may carry and powerd does not act on; answered in a header.
+#: Runner options a request may carry and powerd does not act on; answered in a header, refused where a model says so.
 UNUSED_IN_REQUESTS = frozenset(_RUNNER) - {"num_ctx"}
 
 _TYPE_TEXT = {float: "float32", int: "integer", bool: "boolean"}
@@ -103,7 +116,8 @@ class Options(msgspec.Struct, frozen=True):
     thinking_budget: int = -1  # tokens of thinking; negative = no limit. Ours: Ollama has no such option
     stop: tuple[str, ...] = ()
     num_ctx: int | None = None
-    unused: tuple[str, ...] = ()  # named by the request, without effect here
+    unused: tuple[str, ...] = ()  # runner options named by the request, without effect here
+    gone: tuple[str, ...] = ()  # options of older Ollamas among the request's
 
 
 def check(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +177,7 @@ def _stops(value: Any) -> tuple[str, ...]:
 def merge(*layers: Mapping[str, Any]) -> Options:
     """Fold checked layers, later ones winning, over Ollama's defaults.
 
-    `unused` names the runner options of the last layer (the request's) that have no effect.
+    `unused` and `gone` name the options of the last layer (the request's) that have no effect.
     """
     values: dict[str, Any] = {}
     for layer in layers:
@@ -176,5 +190,10 @@ def merge(*layers: Mapping[str, Any]) -> Options:
         thinking_budget=values.get("thinking_budget", -1),
         stop=values.get("stop", ()),
         num_ctx=values.get("num_ctx"),
-        unused=tuple(sorted(name for name in last if name in UNUSED_IN_REQUESTS and last[name] is not None)),
+        unused=_named(last, UNUSED_IN_REQUESTS),
+        gone=_named(last, GONE),
     )
+
+
+def _named(layer: Mapping[str, Any], names: Collection[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in layer if name in names and layer[name] is not None))

@@ -16,6 +16,9 @@ import msgspec
 MAX_FRAME = 256 * 1024
 PART_BYTES = 128 * 1024
 HEADER = struct.Struct("<I")
+#: Tokens of an input, and tokens computed at once, in the context that makes a generative model's embeddings.
+EMBEDDING_CONTEXT = 2048
+EMBEDDING_BATCH = 128
 
 
 # ---------------------------------------------------------------- the neutral request
@@ -98,6 +101,8 @@ class Shape(msgspec.Struct, frozen=True):
     input_bytes: int = 0  # the part of the weights that always stays in host memory: the token embeddings
     output_bytes: int = 0  # the output matrix; 0 = the embeddings serve, of which a copy goes with the output layer
     state_bytes: int = 0  # what each sequence holds beside its cells, in recurrent layers
+    pooling: str = ""  # how an embedding model joins its tokens: mean, cls, last, rank; "" = it continues text
+    causal: bool = True  # a token sees only what comes before it; else an input is computed at one go
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,6 +130,7 @@ class Deployment(msgspec.Struct, frozen=True):
     load_mode: Literal["auto", "mmap", "read", "mlock"] = "auto"
     flash_attention: Literal["auto", "on", "off"] = "auto"
     placement: Placement = Placement()
+    adapters: tuple[tuple[str, str, int], ...] = ()  # LoRA files that requests may choose: digest, path, bytes
 
     @property
     def key(self) -> str:
@@ -134,7 +140,14 @@ class Deployment(msgspec.Struct, frozen=True):
         rest = (self.batch, self.load_mode, self.flash_attention)
         place = self.placement
         placed = (",".join(place.devices), ",".join(map(str, place.split)), place.mode, place.main)
-        return "/".join(map(str, parts if (*rest, placed) == _PLAIN else (*parts, *rest, *placed)))
+        name = "/".join(map(str, parts if (*rest, placed) == _PLAIN else (*parts, *rest, *placed)))
+        return "+".join((name, *(digest for digest, _, _ in self.adapters)))
+
+    @property
+    def pooled(self) -> Deployment:
+        """The sizes of the second context in which a generative model's embeddings are made."""
+        small = min(self.context, EMBEDDING_CONTEXT)
+        return msgspec.structs.replace(self, context=small, parallel=1, batch=min(EMBEDDING_BATCH, small))
 
 
 #: What most deployments leave alone; their keys stay short.
@@ -175,6 +188,7 @@ class Generate(msgspec.Struct, tag=True, omit_defaults=True):
     markers: tuple[str, ...] = ()  # control tokens whose text belongs to the answer; all others stay invisible
     constraint: Constraint | None = None
     thinking: Thinking | None = None
+    adapters: tuple[tuple[str, float], ...] = ()  # the deployment's LoRA files to apply, by digest, and their scales
     logprobs: int = -1  # alternatives to tell of each token, 0 = the chosen one alone; negative = none of it
     num_keep: int = 0  # tokens at the prompt's beginning that cutting and shifting leave; negative = all of it
     truncate: bool = False  # a prompt that does not fit loses its middle instead of being refused (contract section 6)
@@ -183,6 +197,19 @@ class Generate(msgspec.Struct, tag=True, omit_defaults=True):
     scheduling_class: str = "interactive"
     deadline: float = 0.0  # seconds from now the answer is still wanted; 0 = no limit
     request_id: str = ""
+
+
+class Embed(msgspec.Struct, tag=True, omit_defaults=True):
+    """Make a vector of one input. Answered by Embedded."""
+
+    id: int  # numbered with the requests
+    text: str = ""
+    parts: int = 0
+    truncate: bool = False  # an input that does not fit loses its end instead of being refused
+    normalise: bool = True  # to a length of 1
+    dimensions: int = 0  # the first ones of the vector; 0 = all
+    context: int = 0  # tokens it may have; 0 = as many as there is room for
+    context_source: str = "the model's context"
 
 
 class Count(msgspec.Struct, tag=True):
@@ -241,7 +268,7 @@ class ReadBack(msgspec.Struct, frozen=True):
     pss: int = 0  # bytes this process is the cause of (shared pages counted by part); 0 where the system does not say
     batch: int = 0
     load_mode: str = ""
-    adapters: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()  # digests of the LoRA files that are loaded
     devices: dict[str, DeviceShare] = {}  # by the engine's device id, "cpu" among them
 
 
@@ -321,6 +348,15 @@ class Finished(msgspec.Struct, tag=True, omit_defaults=True):
     shifted: int = 0  # tokens that shifting dropped from the context
 
 
+class Embedded(msgspec.Struct, tag=True):
+    """The terminal frame of an Embed that went well."""
+
+    id: int
+    vector: bytes  # little-endian float32
+    tokens: int
+    needed: int = 0  # tokens the input had before it was cut; 0 = it was not
+
+
 class Failed(msgspec.Struct, tag=True, omit_defaults=True):
     """The terminal frame of a request that went wrong. `code` is that of a PowerError."""
 
@@ -347,8 +383,8 @@ class Stats(msgspec.Struct, tag=True):
     output_tokens: int
 
 
-ToRunner = Load | Part | Generate | Count | Cancel | Shutdown
-FromRunner = Progress | Ready | LoadFailed | Delta | Cut | Counted | Finished | Failed | Stats
+ToRunner = Load | Part | Generate | Embed | Count | Cancel | Shutdown
+FromRunner = Progress | Ready | LoadFailed | Delta | Cut | Counted | Finished | Embedded | Failed | Stats
 
 
 def encode(frame: msgspec.Struct) -> bytes:

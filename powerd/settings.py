@@ -214,6 +214,7 @@ class Settings(BaseSettings):
     keep_alive: float = Field(default=300.0)  # seconds; inf = for ever; from OLLAMA_KEEP_ALIVE
     context_length: int = Field(default=0, ge=0, le=2**31 - 1)  # 0 = auto; from OLLAMA_CONTEXT_LENGTH
     parallel: int = Field(default=0, ge=0, le=256)  # 0 = auto; from OLLAMA_NUM_PARALLEL
+    gpu_layers: int = Field(default=-1, ge=-1, le=9999)  # -1 = as many as the devices take; from OLLAMA_NUM_GPU
     kv_cache: Literal["f16", "q8_0", "q4_0"] = "f16"  # from OLLAMA_KV_CACHE_TYPE
     flash_attention: Literal["auto", "on", "off"] = "auto"  # from OLLAMA_FLASH_ATTENTION
     go_templates: Literal["auto", "on", "off"] = (

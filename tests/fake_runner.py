@@ -11,7 +11,8 @@ always:   ignore-sigterm ignore-shutdown grandchild close-after=N
 
 An answer is the numbers "0 1 2 …", one token a step, `num_predict` of them (10 when negative). `echo` answers the
 prompt's length in characters and bytes instead, `class` the scheduling class of the request, `say` its percent-encoded
-text, a character a token. `cut` says beforehand that the prompt had so many tokens. Counting counts words.
+text, a character a token. `cut` says beforehand that the prompt had so many tokens. Counting counts words. A vector is
+(0.6, 0.8, words), unless it shall not be normalised: then it is (3, 4, words).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -39,6 +41,8 @@ from powerd.protocol import (
     Cut,
     Delta,
     Deployment,
+    Embed,
+    Embedded,
     Failed,
     Finished,
     Generate,
@@ -86,6 +90,7 @@ class FakeRunner:
         self.answers: dict[int, Answer] = {}
         self.orders = words("?" + os.environ.get("FAKE_RUNNER", ""))
         self.output_tokens = 0
+        self.context = 0
         self.steps = 0
 
     # ------------------------------------------------------------ wire
@@ -150,6 +155,7 @@ class FakeRunner:
         self.send(Ready(self.read_back(deployment), 1_000_000))
 
     def read_back(self, deployment: Deployment) -> ReadBack:
+        self.context = deployment.context if deployment.shape.pooling else deployment.pooled.context
         return ReadBack(
             context=deployment.context,
             cells=deployment.context * deployment.parallel,
@@ -166,6 +172,7 @@ class FakeRunner:
             rss=1,
             size=int(self.orders.get("size", 1)),
             size_gpu=0,
+            adapters=tuple(digest for digest, _, _ in deployment.adapters),
         )
 
     # ------------------------------------------------------------ answers
@@ -179,6 +186,8 @@ class FakeRunner:
                 self.parts.setdefault(number, []).append(data)
             case Generate():
                 self.begin(frame)
+            case Embed():
+                self.embed(frame)
             case Count():
                 text = self.whole(frame, frame.text)
                 self.send(Counted(frame.id, len(text.split()) + frame.add_bos))
@@ -204,7 +213,21 @@ class FakeRunner:
         total = int(orders.get("tokens", len(text) or (frame.num_predict if frame.num_predict >= 0 else 10)))
         self.answers[frame.id] = Answer(frame, orders, total, text)
 
-    def whole(self, frame: Generate | Count, text: str) -> str:
+    def embed(self, frame: Embed) -> None:
+        text = self.whole(frame, frame.text)
+        orders = self.orders | words(text[-200:])
+        count, limit = max(1, len(text.split())), min(frame.context or self.context, self.context)
+        if "fail" in orders:
+            self.send(Failed(frame.id, orders["fail"], "it was told to fail"))
+        elif count > limit and not frame.truncate:
+            self.send(Failed(frame.id, "context_overflow", "", count, limit, frame.context_source))
+        else:
+            kept = min(count, limit)
+            length = 5.0 if frame.normalise else 1.0
+            vector = struct.pack("<3f", 3.0 / length, 4.0 / length, kept)[: 4 * frame.dimensions or None]
+            self.send(Embedded(frame.id, vector, kept, count if count > kept else 0))
+
+    def whole(self, frame: Generate | Embed | Count, text: str) -> str:
         slices = self.parts.pop(frame.id, [])
         assert len(slices) == frame.parts
         return b"".join(slices).decode() if slices else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -80,6 +81,7 @@ ROOMS: dict[str, set[str]] = {
         "hearts",
         "listeners",
         "config",
+        "ollama_variables",
         "pulse",
         "machine",
         "doctor",
@@ -113,6 +115,8 @@ PURE = (
     "ollama_variables.py",
     "paths.py",
     "modelfile.py",
+    "reconcile/remote.py",
+    "api/ollama/images.py",
     "quantize/tensorlog.py",
     "fleet/state.py",
     "fleet/board.py",
@@ -145,6 +149,8 @@ PURE = (
     "api/openai/schema.py",
     "api/openai/translate.py",
     "api/openai/frames.py",
+    "api/short/schema.py",
+    "api/short/frames.py",
 )
 OUTSIDE = {"asyncio", "socket", "subprocess", "time", "threading", "httpx", "os", "shutil", "tempfile", "random"}
 
@@ -209,7 +215,7 @@ def module_parts(path: Path) -> tuple[str, ...]:
 
 
 def test_dialects_are_blind_to_each_other() -> None:
-    for dialect, other in (("ollama", "openai"), ("openai", "ollama")):
+    for dialect, other in itertools.permutations(("ollama", "openai", "short"), 2):
         for path in (ROOT / "powerd/api" / dialect).glob("*.py"):
             assert not [module for module in imports(path) if module.startswith(f"powerd.api.{other}")], path
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 import powerd.docs
 from powerd.config import configure, parser
 from powerd.metrics import REGISTRY
-from powerd.ollama_variables import OLLAMA_VARIABLES
+from powerd.ollama_variables import MEANINGLESS, OLLAMA_VARIABLES
 from powerd.settings import Settings
 
 DOCS = Path(powerd.docs.__path__[0])
@@ -51,6 +51,11 @@ def test_every_option_of_powerd_yaml_is_documented() -> None:
             assert all(any(key.startswith(option) for key in below) for option in inner), inner
     for variable in OLLAMA_VARIABLES:
         assert variable in page or variable in (DOCS / "operations.md").read_text(), variable
+
+
+def test_every_variable_that_means_nothing_is_documented_with_its_reason() -> None:
+    page = (DOCS / "powerd-yaml.md").read_text()
+    assert all(f"| `{name}` | {reason} |" in page for name, reason in MEANINGLESS.items())
 
 
 def test_the_example_of_powerd_yaml_loads_and_every_line_of_it_is_an_option() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from powerd.errors import BadRequest
-from powerd.options import ALL_OPTIONS, RUNNER_FIELDS, SAMPLING_OPTIONS, UNUSED_IN_REQUESTS, check, merge
+from powerd.options import ALL_OPTIONS, GONE, RUNNER_FIELDS, SAMPLING_OPTIONS, UNUSED_IN_REQUESTS, check, merge
 from powerd.protocol import Sampling
 
 NUMBERS = [name for name, option in ALL_OPTIONS.items() if option.kind in (int, float)]
@@ -175,6 +176,12 @@ def test_unused_names_what_the_request_itself_asked_and_nothing_else() -> None:
         "num_thread",
     )
     assert merge({"num_gpu": 3}, {}).unused == ()
+
+
+def test_options_of_older_ollamas_are_named_whatever_their_type_and_change_nothing() -> None:
+    options = merge({"tfs_z": 1}, dict.fromkeys(GONE, "x") | {"num_gqa": None})
+    assert options.gone == tuple(sorted(set(GONE) - {"num_gqa"}))
+    assert msgspec.structs.replace(options, gone=()) == merge()
 
 
 def test_every_runner_option_is_known_and_no_sampling_option_is_one() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from powerd.ollama_variables import OLLAMA_VARIABLES, ollama_host
+from powerd.ollama_variables import MEANINGLESS, OLLAMA_VARIABLES, ollama_host, without_effect
 from powerd.paths import resolve
 from powerd.settings import Settings, explain, host_port, load
 
@@ -71,11 +71,23 @@ def test_lists_in_the_environment_are_separated_by_commas(monkeypatch: pytest.Mo
         ("OLLAMA_SCHED_SPREAD", "true", "sched_spread", True),
         ("OLLAMA_SCHED_SPREAD", "0", "sched_spread", False),
         ("OLLAMA_SCHED_SPREAD", "yes", "sched_spread", True),
+        ("OLLAMA_NOPRUNE", "1", "max_delete_fraction", 0.0),
+        ("OLLAMA_NOPRUNE", "false", "max_delete_fraction", 0.5),
+        ("OLLAMA_NUM_GPU", "12", "gpu_layers", 12),
+        ("OLLAMA_NUM_GPU", "-1", "gpu_layers", -1),
+        ("OLLAMA_NUM_GPU", "all", "gpu_layers", -1),
     ],
 )
 def test_ollama_variables(variable: str, text: str, field: str, value: object) -> None:
     assert variable in OLLAMA_VARIABLES
     assert getattr(load({}, {variable: text}, {}), field) == value
+
+
+def test_what_is_set_and_means_nothing_is_told_with_its_reason() -> None:
+    told = dict(without_effect({"OLLAMA_TMPDIR": "/tmp", "OLLAMA_REMOTES": "", "OLLAMA_DEBUG": "1"}))
+    assert list(told) == ["OLLAMA_TMPDIR"]
+    assert "store" in told["OLLAMA_TMPDIR"]
+    assert not set(MEANINGLESS) & set(OLLAMA_VARIABLES)
 
 
 def test_ollama_debug_is_the_log_level() -> None:

@@ -30,10 +30,16 @@ from powerd.api.call import Call, Dialect, Receive, Route, Scope, Send
 from powerd.api.context import ApiContext
 from powerd.api.ollama import routes as ollama_routes
 from powerd.api.openai import routes as openai_routes
+from powerd.api.short import routes as short_routes
 from powerd.api.status import Refusal
 from powerd.errors import Cancelled, PowerError
 
-TCP_ROUTES: Sequence[Route] = (*ollama_routes.ROUTES, *openai_routes.ROUTES, *ops.ROUTES)
+TCP_ROUTES: Sequence[Route] = (
+    *ollama_routes.ROUTES,
+    *openai_routes.ROUTES,
+    *short_routes.ROUTES,
+    *ops.ROUTES,
+)
 SOCKET_ROUTES: Sequence[Route] = ollama_routes.ROUTES
 
 MAX_TARGET = 8192  # bytes of path and query

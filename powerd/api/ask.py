@@ -43,6 +43,7 @@ class Ask:
     needs: tuple[str, ...] = ()  # capabilities, contract section 9
     verb: str = "chat"  # what an embedding model is told it does not support
     want_tokens: bool = False
+    embeds: bool = False  # vectors are wanted, not text
     scheduling_class: str = ""  # as the header X-Powerd-Class names it; it can only step back to batch
 
 

@@ -22,6 +22,7 @@ from powerd.api.context import ApiContext
 from powerd.api.fitting import Policy, has_bos, last_cut, policy, shortened, told
 from powerd.api.reading import Manner, manner
 from powerd.api.rendering import conversation, rendered
+from powerd.digest import Digest
 from powerd.errors import BadRequest, Busy, ContextOverflow, DoesNotFit, Unsupported
 from powerd.fleet.lease import Lease
 from powerd.fleet.process import Item
@@ -63,17 +64,26 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
 
 async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, dict[str, str]]:
     """Have the model in memory and its idle clock set by this request."""
+    async with leased(context, ask, request_id) as (offer, _, _, notes):
+        return offer, notes
+
+
+@asynccontextmanager
+async def leased(
+    context: ApiContext, ask: Ask, request_id: str
+) -> AsyncIterator[tuple[Offer, Options, Lease, dict[str, str]]]:
+    """The model in memory with its idle clock set by this request, a place on it, and what to tell of both."""
     await _checked(context, find(context, ask))
     offer = find(context, ask)
     options, notes = merged(ask, offer)
     async with await _lease(context, offer, _want(ask, offer, options, request_id)) as lease:
         notes |= _lease_notes(options, lease)
-    return offer, notes
+        yield offer, options, lease, notes
 
 
 async def unload(context: ApiContext, ask: Ask) -> dict[str, str]:
     """Unload the model if it is loaded and its declaration lets a client do that; the notes say when it does not."""
-    offer = find(context, ask)
+    offer = find(context, replace(ask, embeds=True))  # what a model can do does not matter for that
     done: Unload = await context.fleet.unload(offer.deployment.key, Reason.IDLE)
     return {} if done else dict(_STAYS)
 
@@ -83,7 +93,7 @@ def find(context: ApiContext, ask: Ask) -> Offer:
     if context.stopping():
         raise Busy("powerd is stopping; try again when it is back", 5.0)
     offer = context.library.find(ask.model)
-    if "completion" not in offer.capabilities:
+    if "completion" not in offer.capabilities and not ask.embeds:
         raise Unsupported(f'"{ask.model}" does not support {ask.verb}', "model")
     for need in ask.needs:
         if need not in offer.capabilities:
@@ -111,8 +121,8 @@ def merged(ask: Ask, offer: Offer) -> tuple[Options, dict[str, str]]:
     if offer.request_options == "reject":
         _reject(ask, offer, options)
     notes = {"X-Powerd-Class": _class(ask, offer)} if ask.scheduling_class else {}
-    if options.unused:
-        notes["X-Powerd-Ignored"] = ", ".join(options.unused)
+    if ignored := sorted(options.unused + options.gone):
+        notes["X-Powerd-Ignored"] = ", ".join(ignored)
     return options, notes
 
 
@@ -150,18 +160,20 @@ def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
         offer.name.display,
         keep_alive=ask.keep_alive,
         default_keep_alive=offer.keep_alive,
-        num_ctx=options.num_ctx,
+        num_ctx=None if ask.embeds and not offer.deployment.shape.pooling else options.num_ctx,
         priority=offer.priority,
         request_id=request_id,
         scheduling_class=_class(ask, offer),
         request_options=offer.request_options,
+        embeds=ask.embeds,
     )
 
 
 async def _checked(context: ApiContext, offer: Offer) -> None:
-    """Check the weights that would have to be loaded (reliability S06). Raises Conflict naming a corrupt blob."""
+    """Check the files that would have to be loaded (reliability S06). Raises Conflict naming a corrupt blob."""
     if all(view.key != offer.deployment.key for view in context.fleet.views()):
-        await asyncio.to_thread(context.store.check_blob, offer.stored.weights_digest)
+        for digest in (offer.stored.weights_digest, *(Digest(each) for each, _, _ in offer.deployment.adapters)):
+            await asyncio.to_thread(context.store.check_blob, digest)
 
 
 async def _lease(context: ApiContext, offer: Offer, want: Want) -> Lease:
@@ -244,6 +256,7 @@ class _Begun:
             markers=held.markers,
             constraint=held.constraint,
             thinking=held.thinking,
+            adapters=offer.adapters,
             logprobs=ask.logprobs,
             num_keep=options.num_keep,
             truncate=cut,

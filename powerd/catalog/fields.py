@@ -290,10 +290,9 @@ _AVAILABLE = (
         "list of {source, scale}",
         "[]",
         "reload",
-        "LoRA adapters and their weights; `scale` is 1 when it is left out.",
+        "LoRA adapters, files or `https://` addresses; `scale` is 1 when it is left out, and changes live.",
         _adapters,
         in_defaults=False,
-        not_yet="`adapters` are not available yet",
     ),
     Field(
         "draft",

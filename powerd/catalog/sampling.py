@@ -9,7 +9,7 @@ from powerd.catalog.loader import Block, Entry, Node, Scalar
 from powerd.catalog.problems import quote, unknown
 from powerd.catalog.values import Reading, Schema, Wrong, found, plain, reads
 from powerd.errors import BadRequest
-from powerd.options import MAX_STOP_BYTES, MAX_STOPS, RUNNER_FIELDS, SAMPLING_OPTIONS, Option, check
+from powerd.options import GONE, MAX_STOP_BYTES, MAX_STOPS, RUNNER_FIELDS, SAMPLING_OPTIONS, Option, check
 
 
 def _schema(option: Option) -> Schema:
@@ -46,6 +46,8 @@ def _option(entry: Entry) -> dict[str, Any]:
     name, node = entry.key, entry.node
     if name in RUNNER_FIELDS:
         raise Wrong(entry.at, f"{quote(name)} is a runner option, not a sampling option; {_advice(name)}")
+    if name in GONE:
+        raise Wrong(entry.at, f"{quote(name)} has no effect in powerd: {GONE[name]}; remove it")
     option = SAMPLING_OPTIONS.get(name)
     if option is None:
         raise Wrong(entry.at, unknown("option", name, tuple(SAMPLING_OPTIONS)))

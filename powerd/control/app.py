@@ -13,6 +13,7 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
 
 from powerd.control import explain as explain_routes
+from powerd.control import installed as installed_routes
 from powerd.control import plan as plan_routes
 from powerd.control import pulls as pull_routes
 from powerd.control import rows
@@ -93,7 +94,8 @@ def _handlers(context: ControlContext) -> list[Any]:
     status = status_routes.handlers(reconciler, fleet, context.node, context.devices)
     planning = plan_routes.handlers(reconciler)
     own = [*_about_the_file(reconciler), *_about_runners(context)]
-    return [*status, *telling, *planning, *own, *_about_store(context), *foretelling]
+    installed = installed_routes.handlers(context.store, reconciler.generations.path)
+    return [*status, *telling, *planning, *own, *_about_store(context), *installed, *foretelling]
 
 
 def _about_the_file(reconciler: Reconciler) -> list[Any]:

@@ -1,6 +1,6 @@
-"""What the `powerd` command does while no daemon runs: `--fsck`, `--plan` and `--diff`; they print what powerctl shows.
+"""What the `powerd` command does while no daemon runs: `--fsck`, `--plan`, `--diff` and `--installed`.
 
-A plan and a diff read beside a daemon that may hold the store, and write nothing.
+They print what powerctl shows. All but the first read beside a daemon that may hold the store, and write nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from powerd.control.installed import installed_reply
 from powerd.control.plan import diff_reply, plan_reply
 from powerd.control.schema_plan import DiffReply, PlanModel, PlanMove, PlanReply
-from powerd.control.schema_store import FsckReport
+from powerd.control.schema_store import FsckReport, InstalledReply
 from powerd.control.store import fsck_report
 from powerd.documents import Reading, read
 from powerd.errors import PowerError
@@ -73,8 +74,27 @@ def _print(report: FsckReport) -> None:
     sys.stdout.write(f"{report.blobs} blobs, {size}, {report.manifests} manifests: {judged}\n")
 
 
-def _print_json(reply: FsckReport | PlanReply | DiffReply) -> None:
+def _print_json(reply: FsckReport | PlanReply | DiffReply | InstalledReply) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(reply), indent=2).decode() + "\n")
+
+
+def list_installed(settings: Settings, paths: Paths) -> int:
+    """`powerd --installed`: print what is installed as JSON; returns 0. Raises StoreFailed."""
+    _print_json(installed_reply(_peeked(settings, paths, os.environ), paths.models))
+    return DONE
+
+
+def _peeked(settings: Settings, paths: Paths, environ: Mapping[str, str]) -> Store:
+    """The store and its lower stores, to read only."""
+    lower = settings.store.read_only
+    home = Path(environ.get("HOME") or "/")
+    store = Store(
+        paths.store,
+        lower=default_lower(home, environ) if lower is None else [Path(path) for path in lower],
+        quota=settings.store.quota,
+    )
+    store.peek()
+    return store
 
 
 # ---------------------------------------------------------------- plan and diff
@@ -84,14 +104,7 @@ class Standing:
     """The last generation, the store and the way out, as the settings give them."""
 
     def __init__(self, settings: Settings, paths: Paths, environ: Mapping[str, str], node: NodeDefaults) -> None:
-        lower = settings.store.read_only
-        home = Path(environ.get("HOME") or "/")
-        store = Store(
-            paths.store,
-            lower=default_lower(home, environ) if lower is None else [Path(path) for path in lower],
-            quota=settings.store.quota,
-        )
-        store.peek()
+        store = _peeked(settings, paths, environ)
         hub = HubConfig(settings.sources.huggingface.endpoint, settings.sources.huggingface.token_file)
         self.reach = Reach(store, Outbound(outbound_config(settings, paths.state)), hub)
         self.node = node

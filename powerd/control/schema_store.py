@@ -97,6 +97,25 @@ class AdoptReply(msgspec.Struct):
     skipped: list[str]
 
 
+class InstalledModel(msgspec.Struct):
+    """A model that is here: what `source:` it would be declared with, and what its name is made of."""
+
+    source: str
+    namespace: str
+    model: str
+    tag: str
+    size: int
+    about: str  # architecture, number of parameters, quantization
+
+
+class InstalledReply(msgspec.Struct):
+    """What `powerctl init` writes down; `skipped`: what is here and cannot be served, a sentence each."""
+
+    models_file: str
+    models: list[InstalledModel]
+    skipped: list[str]
+
+
 class Step(msgspec.Struct, omit_defaults=True):
     """A line of the streams of fsck and adopt: bytes done of `subject`, or the end: a reply or an error."""
 

@@ -22,7 +22,7 @@ def parse(argv: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
     if first.verb is None:
         top.exit(USAGE, top.format_help())
     verb, rest = _verb(top, first.verb, first.rest)
-    arguments = verb.parser().parse_intermixed_args(rest, argparse.Namespace(socket=first.socket))
+    arguments = verb.parser().parse_intermixed_args(verb.whole(rest), argparse.Namespace(socket=first.socket))
     return verb, arguments
 
 
@@ -42,7 +42,7 @@ def _verb(top: Parser, name: str, rest: Sequence[str]) -> tuple[Verb, Sequence[s
 
 def _top_parser() -> Parser:
     groups = "\n\n".join(
-        f"{group}:\n" + "\n".join(f"  {verb.name:<10}{verb.summary}" for verb in VERBS if verb.group == group)
+        f"{group}:\n" + "\n".join(f"  {verb.name:<12}{verb.summary}" for verb in VERBS if verb.group == group)
         for group in GROUPS
     )
     parser = Parser(

@@ -1,4 +1,4 @@
-"""The control socket's client: HTTP/1.1 over a Unix socket, whole answers and NDJSON streams."""
+"""The daemon's client: HTTP/1.1 over the control socket, or TCP to OLLAMA_HOST; whole answers and NDJSON streams."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import msgspec
 from powerd import __version__
 from powerd.ctl import endpoint
 from powerd.ctl.exits import Failed, Refused, Unreachable
+from powerd.ctl.hosts import Host
 
 Reply = TypeVar("Reply")
 
@@ -34,10 +35,14 @@ class Upload(NamedTuple):
 
 
 class Client:
-    """Asks one daemon. Every failure is a `Failed`, with the sentence to show."""
+    """Asks one daemon. Every failure is a `Failed`, with the sentence to show.
 
-    def __init__(self, socket_path: str | None) -> None:
-        self._candidates = endpoint.candidates(socket_path, os.environ, os.getuid())
+    `place` is a control socket's path, None for the usual ones, or the server that the `ollama` command asks.
+    """
+
+    def __init__(self, place: str | Host | None) -> None:
+        self._host = place if isinstance(place, Host) else None
+        self._candidates = [] if isinstance(place, Host) else endpoint.candidates(place, os.environ, os.getuid())
 
     def ask(
         self, method: str, path: str, expect: type[Reply], body: object = None, timeout: float = ANSWER_SECONDS
@@ -86,9 +91,10 @@ class Client:
 
     def _open(
         self, method: str, path: str, body: object, timeout: float
-    ) -> tuple[_Connection, http.client.HTTPResponse]:
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = self._connect()
         try:
+            path = self._host.path + path if self._host else path
             response = _exchange(connection, method, path, body, timeout)
             if response.status >= 300:
                 raise _refusal(response, f"{method} {path}")
@@ -97,8 +103,10 @@ class Client:
             raise
         return connection, response
 
-    def _connect(self) -> _Connection:
-        """The first candidate that accepts."""
+    def _connect(self) -> http.client.HTTPConnection:
+        """The server, or the first socket that accepts."""
+        if self._host is not None:
+            return _called(self._host)
         failures: list[tuple[Path, OSError]] = []
         for candidate in self._candidates:
             connection = _Connection(candidate)
@@ -147,13 +155,37 @@ class _Connection(http.client.HTTPConnection):
             raise
         self.sock = sock
 
-    @property
-    def path(self) -> Path:
-        return self._path
+    def __str__(self) -> str:
+        return str(self._path)
+
+
+class _Over(http.client.HTTPConnection):
+    """HTTP over TCP."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class _Sealed(http.client.HTTPSConnection):
+    """HTTP over TLS."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def _called(host: Host) -> http.client.HTTPConnection:
+    """A connection to the server. Raises Unreachable with the words of Ollama's command."""
+    connection = (_Sealed if host.scheme == "https" else _Over)(host.name, host.port, timeout=CONNECT_SECONDS)
+    try:
+        connection.connect()
+    except (OSError, UnicodeError) as error:
+        connection.close()
+        raise Unreachable("could not connect to ollama server, run 'ollama serve' to start it") from error
+    return connection
 
 
 def _exchange(
-    connection: _Connection, method: str, path: str, body: object, timeout: float
+    connection: http.client.HTTPConnection, method: str, path: str, body: object, timeout: float
 ) -> http.client.HTTPResponse:
     """Send the request and read the head of the answer."""
     connection.sock.settimeout(timeout)
@@ -170,10 +202,10 @@ def _exchange(
             connection.request(method, path, data, headers)
         return connection.getresponse()
     except TimeoutError as error:
-        raise Unreachable(f"powerd at {connection.path} did not answer within {timeout:.0f} seconds") from error
+        raise Unreachable(f"powerd at {connection} did not answer within {timeout:.0f} seconds") from error
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(
-            f"{connection.path} closed the connection without an answer in HTTP; powerd is stopping, or this is not "
+            f"{connection} closed the connection without an answer in HTTP; powerd is stopping, or this is not "
             "powerd's socket"
         ) from error
 
@@ -195,7 +227,7 @@ def _refusal(response: http.client.HTTPResponse, request: str) -> Refused:
     try:
         raw = response.read()
         document = msgspec.json.decode(raw, type=dict[str, Any])
-        return Refused(str(document["error"]), response.status)
+        return Refused(str(document["error"]), response.status, document)
     except (msgspec.DecodeError, KeyError, RecursionError):
         first = raw.decode(errors="replace").strip().partition("\n")[0][:200]
         return Refused(f"powerd answered {response.status} to {request}: {first or response.reason}", response.status)

@@ -22,6 +22,7 @@ from powerd.modelfile import Build, ModelfileError, build, decode, parse
 MAX_MODELFILE = 16 << 20
 _REDRAW_SECONDS = 0.1
 _NOT_FOUND = 404
+_HERE = "FROM ."  # what a model is made from where there is no Modelfile
 
 
 class Steps:
@@ -59,10 +60,12 @@ class Steps:
 
 def create(arguments: Namespace, terminal: Terminal) -> int:
     """Make a model from a Modelfile."""
-    wanted = _read(arguments.file)
+    wanted = _read(arguments.file) if arguments.file is not None else build(parse(_HERE))
     for warning in wanted.warnings:
         terminal.note(warning)
-    directory = Path(arguments.file).parent if arguments.file != "-" else Path()
+    directory = Path(arguments.file).parent if arguments.file not in {None, "-"} else Path()
+    if arguments.draft_quantize and not wanted.draft:
+        raise Failed("--draft-quantize requires a DRAFT model")
     base, files, adapters = _sources(wanted, directory)
     client = Client(arguments.socket)
     steps = Steps(terminal, json=arguments.json)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 DONE = 0
 FAILED = 1
@@ -30,8 +31,9 @@ class Unreachable(Failed):
 
 
 class Refused(Failed):
-    """The daemon answered with an error; `status` is its HTTP status."""
+    """The daemon answered with an error; `status` is its HTTP status, `document` the answer where it is an object."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, document: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.document = document or {}

@@ -14,25 +14,36 @@ from powerd.ctl import words
 from powerd.ctl.card import card
 from powerd.ctl.client import PATIENCE_SECONDS, Client, understood
 from powerd.ctl.exits import DONE, FAILED, Failed, Refused
-from powerd.ctl.terminal import Terminal, table
+from powerd.ctl.terminal import Style, Terminal, table
 
 _NOT_FOUND = 404
-_DELETE_SECONDS = 120.0
+DELETE_SECONDS = 120.0
 _STOPPING = frozenset({"draining", "stopping"})
 
 
 def list_models(arguments: Namespace, terminal: Terminal) -> int:
     """Print the models that can be served."""
-    tags = Client(arguments.socket).ask("GET", "/api/tags", dict[str, list[dict[str, Any]]])
-    models = [model for model in tags.get("models", []) if _begins(str(model.get("name", "")), arguments.prefix)]
+    models = _models(Client(arguments.socket), arguments.prefix)
     if arguments.json:
         terminal.json(msgspec.json.encode(models))
     else:
-        now = time.time()
-        terminal.lines(
-            table([["NAME", "ID", "SIZE", "MODIFIED"], *(_listed(each, now) for each in models)], terminal.style)
-        )
+        terminal.lines(_table(models, terminal.style))
     return DONE
+
+
+def listed(client: Client, prefix: str | None, style: Style) -> list[str]:
+    """The table of the models that can be served."""
+    return _table(_models(client, prefix), style)
+
+
+def _models(client: Client, prefix: str | None) -> list[dict[str, Any]]:
+    tags = client.ask("GET", "/api/tags", dict[str, list[dict[str, Any]]])
+    return [model for model in tags.get("models", []) if begins(str(model.get("name", "")), prefix)]
+
+
+def _table(models: Sequence[Mapping[str, Any]], style: Style) -> list[str]:
+    now = time.time()
+    return table([["NAME", "ID", "SIZE", "MODIFIED"], *(_listed(each, now) for each in models)], style)
 
 
 def _listed(model: Mapping[str, Any], now: float) -> list[str]:
@@ -43,7 +54,7 @@ def _listed(model: Mapping[str, Any], now: float) -> list[str]:
         modified = "-"
     return [
         words.plain(str(model.get("name", ""))),
-        _id(str(model.get("digest", ""))),
+        short_id(str(model.get("digest", ""))),
         words.size(size) if isinstance(size, int) else "-",
         modified,
     ]
@@ -55,7 +66,7 @@ def ps(arguments: Namespace, terminal: Terminal) -> int:
     raw = client.ask("GET", "/v1/ps", list[msgspec.Raw])
     rows = [(each, understood(bytes(each), RunnerRow)) for each in raw]
     rows = [
-        (each, row) for each, row in rows if any(_begins(name, arguments.prefix) for name in (row.model, *row.names))
+        (each, row) for each, row in rows if any(begins(name, arguments.prefix) for name in (row.model, *row.names))
     ]
     if arguments.json:
         terminal.json(msgspec.json.encode([each for each, _ in rows]))
@@ -78,7 +89,7 @@ def _running(rows: Sequence[RunnerRow], now: float) -> list[list[str]]:
 def _runner(row: RunnerRow, now: float) -> list[str]:
     return [
         words.plain(row.model),
-        _id(row.digest),
+        short_id(row.digest),
         words.size(row.size),
         words.processor(row.size, row.size_vram),
         str(row.context),
@@ -96,11 +107,13 @@ def _until(row: RunnerRow, now: float) -> str:
     return "Forever" if row.expires_at is None else words.ago(row.expires_at, now)
 
 
-def _begins(name: str, prefix: str | None) -> bool:
+def begins(name: str, prefix: str | None) -> bool:
+    """Whether a model's name begins with the prefix, in either case."""
     return name.lower().startswith((prefix or "").lower())
 
 
-def _id(digest: str) -> str:
+def short_id(digest: str) -> str:
+    """The first digits of a digest, as tables show it."""
     return words.plain(digest.removeprefix("sha256:")[:12]) or "-"
 
 
@@ -146,7 +159,7 @@ def rm(arguments: Namespace, terminal: Terminal) -> int:
     outcome = DONE
     for model in arguments.models:
         try:
-            client.fetch("DELETE", "/api/delete", {"model": model}, _DELETE_SECONDS)
+            client.fetch("DELETE", "/api/delete", {"model": model}, DELETE_SECONDS)
         except Refused as error:
             terminal.error(error.message)
             outcome = FAILED

@@ -66,6 +66,15 @@ def duration(text: str) -> float:
     return seconds
 
 
+def boolean(text: str) -> bool:
+    """Go's words for true and false."""
+    if text in {"1", "t", "T", "TRUE", "true", "True"}:
+        return True
+    if text in {"0", "f", "F", "FALSE", "false", "False"}:
+        return False
+    raise argparse.ArgumentTypeError(f'"{text:.40}" is neither true nor false')
+
+
 def _option(parser: argparse.ArgumentParser, text: str) -> tuple[str, Any]:
     """`temperature=0.2`: the value is JSON where it reads as JSON, else text."""
     key, equals, value = text.partition("=")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,11 @@ class Terminal:
 
     def text(self, text: str) -> None:
         """Print a piece of a model's or a person's text at once; a terminal gets it without escape sequences."""
-        self._out.write(words.harmless(text) if self.tty else text)
+        self.shown(words.harmless(text) if self.tty else text)
+
+    def shown(self, text: str) -> None:
+        """Print a piece of text at once, as it is."""
+        self._out.write(text)
         self._out.flush()
 
     def json(self, document: bytes) -> None:
@@ -118,6 +123,11 @@ class Terminal:
         """Hand everything to the system, so that a failure to write shows while it can be reported."""
         self._out.flush()
         self._err.flush()
+
+
+def beside() -> Terminal:
+    """Standard error alone, for progress that is no part of the output."""
+    return Terminal(sys.stderr, sys.stderr, os.environ)
 
 
 def _style(out: TextIO, environ: Mapping[str, str]) -> Style:

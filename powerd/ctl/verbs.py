@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from powerd.ctl.parser import Options, Parser, duration
+from powerd.ctl.account_verbs import ACCOUNT_VERBS
+from powerd.ctl.file_verbs import FILE_VERBS
+from powerd.ctl.parser import Parser, duration
 from powerd.ctl.plan_verbs import PLAN_VERBS
+from powerd.ctl.run_verb import RUN
+from powerd.ctl.shell_verbs import SHELL_VERBS
 from powerd.ctl.store_verbs import STORE_VERBS
 from powerd.ctl.tell_verbs import TELL_VERBS
 from powerd.ctl.verb import Verb, takes_json
@@ -93,26 +97,8 @@ def _create(parser: Parser) -> None:
     _model(parser)
     parser.add_argument("-f", "--file", default="Modelfile", metavar="FILE", help="the Modelfile; - is standard input")
     parser.add_argument("-q", "--quantize", metavar="TYPE", help="make this of full-precision weights, such as Q4_K_M")
+    parser.add_argument("--draft-quantize", metavar="TYPE", help="the same of the DRAFT model; needs one")
     takes_json(parser, "the progress objects, one a line,")
-
-
-def _run(parser: Parser) -> None:
-    _model(parser)
-    parser.add_argument(
-        "prompt", nargs="*", metavar="PROMPT", help="the words to answer; standard input goes before them"
-    )
-    parser.add_argument("--system", metavar="TEXT", help="a system prompt for this answer")
-    parser.add_argument("--keepalive", metavar="DURATION", help="how long the model stays in memory, for example 10m")
-    parser.add_argument(
-        "-o",
-        "--option",
-        dest="options",
-        action=Options,
-        default={},
-        metavar="KEY=VALUE",
-        help="for example temperature=0",
-    )
-    parser.add_argument("--verbose", action="store_true", help="print durations and rates on standard error")
 
 
 def _load(parser: Parser) -> None:
@@ -184,6 +170,7 @@ VERBS: tuple[Verb, ...] = (
         "validate:validate",
         _validate,
     ),
+    *FILE_VERBS,
     *PLAN_VERBS,
     *TELL_VERBS,
     Verb(
@@ -253,19 +240,7 @@ VERBS: tuple[Verb, ...] = (
         "create:create",
         _create,
     ),
-    Verb(
-        "run",
-        "models",
-        "answer one prompt",
-        "Answers one prompt and prints the text as it is made. Piped input goes before the words of the command line.",
-        (
-            'run demo "Tell me a story"',
-            "run demo Summarise this: < notes.txt",
-            "run demo hello -o temperature=0 --verbose",
-        ),
-        "streams:run",
-        _run,
-    ),
+    RUN,
     Verb(
         "load",
         "models",
@@ -302,5 +277,7 @@ VERBS: tuple[Verb, ...] = (
         "models:cp",
         _cp,
     ),
+    *ACCOUNT_VERBS,
     *STORE_VERBS,
+    *SHELL_VERBS,
 )

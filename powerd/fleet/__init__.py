@@ -2,9 +2,9 @@
 
 Owns the runner processes, the leases on them, the queue of requests waiting for one, the idle clocks and the memory
 ledger. `terms` holds the words others speak to it; `state`, `admission`, `residency`, `classes`, `faults`, `board`,
-`entries`, `ledger` and `budget` decide, `views`, `why`, `story` and `foretell` tell, and all of these are pure; `fleet`
-acts, by way of `lives` and `promises`; `process`, `child`, `wire`, `renderers`, `footprints`, `prober`, `survey` and
-`devices` touch the system. `fit` decides for whoever composes deployments what goes where (pure).
+`entries`, `vectors`, `ledger` and `budget` decide, `views`, `why`, `story` and `foretell` tell, and all of these are
+pure; `fleet` acts, by way of `lives` and `promises`; `process`, `child`, `wire`, `renderers`, `footprints`, `prober`,
+`survey` and `devices` touch the system. `fit` decides for whoever composes deployments what goes where (pure).
 
 May import powerd.protocol, powerd.machine, powerd.quantities, powerd.metrics, powerd.log and powerd.errors. It gets
 paths inside a Deployment, never a store.

@@ -13,8 +13,9 @@ from powerd.errors import Busy, DoesNotFit
 from powerd.fleet import classes
 from powerd.fleet.board import Board
 from powerd.fleet.entries import NEVER, Entry, Phase, Runner, Turn, Waiter
-from powerd.fleet.residency import Demand, Room, busy, candidates, names, parting, rest
+from powerd.fleet.residency import Demand, Room, busy, candidates, names, needed, parting, rest, spares
 from powerd.fleet.terms import Reason
+from powerd.fleet.vectors import promise
 
 #: Seconds after which a request refused for memory may be worth another try.
 RETRY_AFTER = 30.0
@@ -167,8 +168,25 @@ def _meet(board: Board, room: Room, demand: Demand, promises: dict[int, Turn], n
         board.spawn(demand, now)
         return
     demand.entry.waiting = _in_the_way(board, room, demand)
-    if not demand.wish:
+    if not demand.wish and (kept := _kept_out(board, room, demand)):
+        _refuse(board, demand.entry.unserved(), kept)
+    elif not demand.wish:
         room.claim(demand)
+
+
+def _kept_out(board: Board, room: Room, demand: Demand) -> str:
+    """Why an embedding model is not waited for: models that chat hold the room, and stay."""
+    if not demand.entry.embeds:
+        return ""
+    staying = [runner for runner in board.runners.values() if runner.staying]
+    spared = [runner for runner in staying if spares(demand.entry, runner.entry)]
+    others = [runner for runner in staying if runner not in spared]
+    if not spared or not room.lacks(demand, others):
+        return ""
+    return (
+        f"model '{demand.entry.model}' does not fit beside {names(spared)}: {needed(demand.deployment, demand.need)}, "
+        f"and an embedding model does not unload one that chats unless it has a higher priority"
+    )
 
 
 def _in_the_way(board: Board, room: Room, demand: Demand) -> str:
@@ -207,7 +225,11 @@ def _limit(board: Board, runner: Runner, promises: dict[int, Turn], now: float) 
 
 def _serve(board: Board, runner: Runner, limit: Turn, now: float) -> None:
     for waiter in list(_next(runner, limit)):
-        board.grant(waiter, runner, now)
+        refusal = promise(board, runner, waiter.want)
+        if refusal is None:
+            board.grant(waiter, runner, now)
+        else:
+            board.refuse(waiter, refusal)
 
 
 def _next(runner: Runner, limit: Turn) -> Iterator[Waiter]:

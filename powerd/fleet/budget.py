@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
+import msgspec
+
 from powerd.fleet.devices import Device
 from powerd.jobs import Probed
 from powerd.protocol import Deployment, ReadBack, Shape
@@ -27,6 +29,10 @@ IDLE_BYTES = 17 << 20
 #: What it holds besides once it has a model: graphs, threads, work memory; and the part of that a dry load has not.
 _GRAPHS = 9 << 20
 _WORK = 2 << 20
+#: What the first full batch of inputs that are computed whole takes, besides what each pair of its tokens does.
+_WHOLE_WORK = 4 << 20
+#: What a second context on the same weights holds besides its cells and buffers: graphs, and inputs on their way.
+_SECOND_GRAPHS = 3 << 20
 #: The engine's tables for one word of the vocabulary.
 _WORD = 272
 #: What serving one sequence takes: its tokens, its sampler chain, and the candidates of one draw per word.
@@ -78,7 +84,7 @@ def _sum(
     process: int,
     source: Literal["header", "probed"],
 ) -> Estimate:
-    weights = _weights(deployment.shape, layers)
+    weights = _weights(_adapted(deployment), layers)
     cells = _cells(deployment, layers)
     compute = Counter(buffers)
     compute[HOST] += process + serving(deployment) + _scratch(deployment, layers)
@@ -86,6 +92,23 @@ def _sum(
         compute[device] += _DRIVER if device != HOST else 0
     by_device = {device: weights[device] + cells[device] + compute[device] for device in dict.fromkeys((HOST, *layers))}
     return Estimate(weights.total(), cells.total(), compute.total(), by_device, source)
+
+
+def second(deployment: Deployment, have: ReadBack | None) -> Estimate:
+    """What the second context of a loaded generative model holds, in which its embeddings are made.
+
+    It lies where the layers do; every row of its batch has logits.
+    """
+    small = deployment.pooled
+    held = {device: share.layers for device, share in (have.devices if have else {}).items() if share.layers}
+    layers = held or {HOST: small.shape.layers}
+    last = list(layers)[-1]
+    layers[last] += 1  # the output layer
+    cells, compute = _cells(small, layers), Counter(_buffers(small, layers))
+    compute[last] += 4 * small.batch * small.shape.vocab
+    compute[HOST] += _SECOND_GRAPHS
+    sizes = {device: cells[device] + compute[device] for device in dict.fromkeys((HOST, *layers))}
+    return Estimate(0, cells.total(), compute.total(), sizes)
 
 
 def measured(deployment: Deployment, devices: Sequence[Device], have: ReadBack) -> Estimate | None:
@@ -120,7 +143,12 @@ def serving(deployment: Deployment) -> int:
 
 
 def _scratch(deployment: Deployment, layers: Mapping[str, int]) -> int:
-    """What the CPU takes for the fullest batch without flash attention: the scores of every head once more, in f16."""
+    """What the CPU takes for the fullest batch without flash attention: the scores of every head once more, in f16.
+
+    Where tokens see what follows them, always something for each pair of the batch.
+    """
+    if not deployment.shape.causal and _repeating(layers).get(HOST):
+        return _WHOLE_WORK + 4 * deployment.batch**2
     if deployment.flash_attention != "off" or not _repeating(layers).get(HOST):
         return 0
     return 2 * min(deployment.batch, pool(deployment)) * pool(deployment) * deployment.shape.heads
@@ -153,6 +181,12 @@ def _used(deployment: Deployment, devices: Sequence[Device]) -> tuple[list[str],
         used = [device for device in used if device == place.main][:1] or used[:1]
     shares = list(place.split) if len(place.split) == len(used) else [budgets[device] for device in used]
     return (used, shares) if sum(shares) > 0 else ([], [])
+
+
+def _adapted(deployment: Deployment) -> Shape:
+    """The weights with their adapters, which lie where the layers do."""
+    size = deployment.shape.weights_bytes + sum(size for _, _, size in deployment.adapters)
+    return msgspec.structs.replace(deployment.shape, weights_bytes=size)
 
 
 def _weights(shape: Shape, layers: Mapping[str, int]) -> Counter[str]:
@@ -194,8 +228,8 @@ def _activations(deployment: Deployment) -> tuple[int, int]:
     With flash attention, the mask in f16 and what one layer works on; without it, the scores of every head besides, in
     f32. Or the logits of all sequences, if that is more.
     """
-    shape, cells = deployment.shape, pool(deployment) if deployment.shape.kv_width else 0
-    rows = min(deployment.batch, pool(deployment))
+    shape, rows = deployment.shape, min(deployment.batch, pool(deployment))
+    cells = pool(deployment) if shape.kv_width else 0 if shape.causal else rows
     width = max(4 * shape.feed_forward + 5 * shape.embedding // 4, 6 * shape.embedding)
     off = deployment.flash_attention == "off"
     mask, scores = (4 * cells, 4 * cells * shape.heads) if off else (2 * cells, 0)

@@ -96,6 +96,7 @@ class Runner:
     served_below: int = 0  # while leaving: tickets below this one are still served here
     reason: Reason | None = None  # why it is stopping
     why: str = ""  # the same, as a sentence
+    second: Estimate | None = None  # what its context for vectors holds besides, once it has one
 
     @property
     def serving(self) -> bool:
@@ -170,6 +171,11 @@ class Entry:
     def pinned(self) -> bool:
         """Whether only the operator may unload it."""
         return self.wish is not None and self.wish.pinned
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it is an embedding model, which never takes the room of one that chats unless it has priority."""
+        return bool(self.deployment.shape.pooling)
 
     @property
     def kept(self) -> bool:
@@ -247,8 +253,10 @@ class Entry:
 
 
 def with_context(deployment: Deployment, context: int) -> Deployment:
-    """The deployment with at least `context` tokens per sequence."""
-    return msgspec.structs.replace(deployment, context=max(deployment.context, context))
+    """The deployment with at least `context` tokens per sequence, and batches to match where inputs are whole."""
+    context = max(deployment.context, context)
+    batch = deployment.batch if deployment.shape.causal else max(deployment.batch, context)
+    return msgspec.structs.replace(deployment, context=context, batch=batch)
 
 
 def needed_context(want: Want) -> int:

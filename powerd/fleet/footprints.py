@@ -148,6 +148,7 @@ class Footprints:
             ",".join(map(str, place.split)),
             place.mode,
             place.main,
+            *(digest for digest, _, _ in deployment.adapters),
         )
         return "/".join(map(str, parts))
 

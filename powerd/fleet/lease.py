@@ -10,11 +10,12 @@ import msgspec
 
 from powerd.errors import RunnerDied
 from powerd.fleet.process import Counting, RunnerProcess, Stream
-from powerd.protocol import Count, Failed, Generate, Sampling
+from powerd.protocol import Count, Embed, Failed, Generate, Sampling
 
 _numbers = itertools.count(1)
 #: What a canary asks for: one token, whatever it is.
 CANARY = Generate(id=0, prompt="Hi", sampling=Sampling(temperature=0.0), num_predict=1, request_id="canary")
+EMBEDDING_CANARY = Embed(id=0, text="Hi")
 
 
 class Lease:
@@ -45,7 +46,7 @@ class Lease:
         """The runner's process id."""
         return self._process.pid
 
-    def submit(self, frame: Generate) -> Stream:
+    def submit(self, frame: Generate | Embed) -> Stream:
         """Send a request to the runner; its id is assigned here. Raises BadRequest when no frame can carry it."""
         stream = Stream(msgspec.structs.replace(frame, id=next(_numbers)), self)
         self._send(stream)
@@ -59,8 +60,8 @@ class Lease:
         return counting.tokens
 
     async def prove(self) -> None:
-        """Have the runner answer with one token. Raises RunnerDied when it does not."""
-        await _succeeded(self.submit(CANARY))
+        """Have the runner answer with one token, or one vector. Raises RunnerDied when it does not."""
+        await _succeeded(self.submit(EMBEDDING_CANARY if self._process.embeds else CANARY))
 
     def _send(self, stream: Stream) -> None:
         self._process.submit(stream)

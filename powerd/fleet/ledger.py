@@ -89,6 +89,11 @@ def measured(have: ReadBack) -> dict[str, int]:
     return sizes | {HOST: have.pss or told or have.rss}
 
 
+def together(one: Sizes, other: Sizes) -> dict[str, int]:
+    """The sum on each device."""
+    return {device: one.get(device, 0) + other.get(device, 0) for device in (*one, *other)}
+
+
 def larger(one: Sizes, other: Sizes) -> dict[str, int]:
     """On each device the larger of both."""
     return {device: max(one.get(device, 0), other.get(device, 0)) for device in (*one, *other)}

@@ -26,6 +26,8 @@ from powerd.protocol import (
     Cut,
     Delta,
     Deployment,
+    Embed,
+    Embedded,
     Failed,
     Finished,
     FromRunner,
@@ -44,7 +46,7 @@ from powerd.protocol import (
 #: How a runner is started; the number of its socket is appended.
 DEFAULT_COMMAND = (sys.executable, "-m", "powerd.runner")
 
-Item = Cut | Row | Finished | Failed
+Item = Cut | Row | Finished | Embedded | Failed
 
 
 class Stream:
@@ -56,7 +58,7 @@ class Stream:
 
     __slots__ = ("_arrived", "_batch", "_error", "_over", "begun", "frame", "owner")
 
-    def __init__(self, frame: Generate | Count, owner: StreamOwner) -> None:
+    def __init__(self, frame: Generate | Embed | Count, owner: StreamOwner) -> None:
         self.frame = frame
         self.owner = owner
         self.begun = False  # whether anything ever arrived
@@ -168,6 +170,11 @@ class RunnerProcess:
         return self._child.pid
 
     @property
+    def embeds(self) -> bool:
+        """Whether its model makes vectors and cannot continue text."""
+        return bool(self._deployment.shape.pooling)
+
+    @property
     def last_lines(self) -> list[str]:
         """The last lines it wrote to standard error."""
         return self._child.last_lines
@@ -247,7 +254,7 @@ class RunnerProcess:
 
     def _dispatch(self, frame: FromRunner) -> None:
         match frame:
-            case Finished() | Failed():
+            case Finished() | Embedded() | Failed():
                 self._close(frame)
             case Cut():
                 if (stream := self._streams.get(frame.id)) is not None:
@@ -263,13 +270,14 @@ class RunnerProcess:
             case LoadFailed():
                 self._listener.not_loaded(self.number, frame)
 
-    def _close(self, frame: Finished | Failed) -> None:
+    def _close(self, frame: Finished | Embedded | Failed) -> None:
         stream = self._streams.pop(frame.id, None)
         if stream is not None:
             stream.put(frame)
             stream.end()
             stream.owner.answered(frame.id)
-            if isinstance(frame, Finished) and frame.reason != "cancel" and not stream.owner.quiet:
+            well = isinstance(frame, Embedded) or (isinstance(frame, Finished) and frame.reason != "cancel")
+            if well and not stream.owner.quiet:
                 self._listener.answered(self.number)
 
     def _counted(self, frame: Counted) -> None:
@@ -280,7 +288,7 @@ class RunnerProcess:
             stream.owner.answered(frame.id)
 
 
-def _frames(frame: Generate | Count) -> Iterator[bytes]:
+def _frames(frame: Generate | Embed | Count) -> Iterator[bytes]:
     """The request as frames: a text too large for one goes ahead in parts."""
     name = "prompt" if isinstance(frame, Generate) else "text"
     whole: str = getattr(frame, name)
@@ -300,7 +308,7 @@ def _in_parts(number: int, data: bytes, last: bytes) -> Iterator[bytes]:
     yield last
 
 
-def _whole(frame: Generate | Count) -> bytes:
+def _whole(frame: Generate | Embed | Count) -> bytes:
     try:
         return encode(frame)
     except ValueError as error:

@@ -42,8 +42,8 @@ class Demand:
 
     @property
     def seats(self) -> int:
-        """How many more models are loaded after it: none when it replaces its own runner."""
-        return 0 if self.entry.current else 1
+        """How many more models are loaded after it: none when it replaces its own runner, or only embeds."""
+        return 0 if self.entry.current or self.entry.embeds else 1
 
 
 class Room:
@@ -68,8 +68,7 @@ class Room:
 
     def admits(self, demand: Demand) -> bool:
         """Whether it can be let in at this moment."""
-        staying = {runner.entry.key for runner in self._runners if runner.staying} | {demand.entry.key}
-        seated = not self._max_models or len(staying) <= self._max_models
+        seated = not self._max_models or len(self._seated(demand, ())) <= self._max_models
         return seated and self._ledger.fits(demand.sizes) and not self._short(demand, [])
 
     def never(self, demand: Demand) -> str:
@@ -80,7 +79,8 @@ class Room:
             here = [runner for runner in pins if self._held(runner, device)]
             if size > self._ledger.budget(device) - sum(self._held(runner, device) for runner in here):
                 return _too_big(demand, self._ledger, device, here)
-        if self._max_models and len({runner.entry.key for runner in pins}) + 1 > self._max_models:
+        seated = {runner.entry.key for runner in pins if not runner.entry.embeds}
+        if self._max_models and not demand.entry.embeds and len(seated) + 1 > self._max_models:
             return (
                 f"model '{demand.entry.model}' cannot be loaded: max_loaded_models is {self._max_models} and "
                 f"{names(pins)} cannot be unloaded, pinned by keep_alive: always"
@@ -118,7 +118,8 @@ class Room:
 
     def _helps(self, runner: Runner, demand: Demand, taken: list[Runner]) -> bool:
         frees = any(self._held(runner, device) for device in self.lacks(demand, taken))
-        return frees or (self._crowded(demand, taken) and runner.entry is not demand.entry)
+        seated = runner.entry is not demand.entry and not runner.entry.embeds
+        return frees or (self._crowded(demand, taken) and seated)
 
     def _short(self, demand: Demand, taken: list[Runner]) -> bool:
         return bool(self.lacks(demand, taken)) or self._crowded(demand, taken)
@@ -126,8 +127,13 @@ class Room:
     def _crowded(self, demand: Demand, taken: list[Runner]) -> bool:
         """Whether there are too many models once everything decided has happened and `taken` have gone."""
         gone = self._leaving | {runner.id for runner in taken}
-        staying = {runner.entry.key for runner in self._runners if runner.staying and runner.id not in gone}
-        return bool(self._max_models) and len(staying | {demand.entry.key}) + self._seats_claimed > self._max_models
+        seated = len(self._seated(demand, gone)) + self._seats_claimed
+        return bool(self._max_models) and not demand.entry.embeds and seated > self._max_models
+
+    def _seated(self, demand: Demand, gone: Collection[int]) -> set[str]:
+        """The keys of the models that count, with the demand met; embedding models do not."""
+        staying = [runner.entry for runner in self._runners if runner.staying and runner.id not in gone]
+        return {entry.key for entry in (*staying, demand.entry) if not entry.embeds}
 
     def _held(self, runner: Runner, device: str) -> int:
         return self._ledger.held(runner.id).get(device, 0)
@@ -144,11 +150,20 @@ def candidates(demand: Demand, runners: Iterable[Runner], now: float, residency:
     """
     able = [runner for runner in runners if runner.phase is Phase.READY and runner.staying]
     able = [runner for runner in able if runner.entry is demand.entry or not runner.entry.pinned]
+    able = [runner for runner in able if not spares(demand.entry, runner.entry)]
     if demand.wish:
         able = [runner for runner in able if not runner.leases and not busy(runner, demand, now, residency)]
         if not demand.entry.pinned:
             able = [runner for runner in able if runner.entry.priority < demand.entry.priority]
     return sorted(able, key=lambda runner: _order(runner, demand, now, residency))
+
+
+def spares(demanding: Entry, entry: Entry) -> bool:
+    """Whether one model must not be unloaded for the other: one that chats, for an embedding model without priority.
+
+    A question that is looked up while somebody chats must not unload what they chat with.
+    """
+    return demanding.embeds and not entry.embeds and entry.priority >= demanding.priority
 
 
 def busy(runner: Runner, demand: Demand, now: float, residency: float) -> bool:

@@ -18,6 +18,7 @@ def views(board: Board, pids: Mapping[int, int], now: float) -> list[RunnerView]
 def view(board: Board, runner: Runner, pid: int, now: float) -> RunnerView:
     """One runner."""
     entry, have = runner.entry, runner.readback
+    extra = runner.second.total if runner.second else 0
     by_hand = hand(entry, runner, now)
     return RunnerView(
         model=entry.model,
@@ -28,7 +29,7 @@ def view(board: Board, runner: Runner, pid: int, now: float) -> RunnerView:
         state="draining" if runner.phase is Phase.READY and runner.leaving else runner.phase.value,
         context=have.context if have else runner.deployment.context,
         parallel=runner.deployment.parallel,
-        size=have.size if have and have.size else sum(board.ledger.held(runner.id).values()),
+        size=have.size + extra if have and have.size else sum(board.ledger.held(runner.id).values()),
         size_vram=have.size_gpu if have else 0,
         expires_at=_expires(board, runner, now),
         requests=runner.users,

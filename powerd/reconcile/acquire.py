@@ -13,6 +13,7 @@ from pathlib import Path
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Forbidden, SourceFailed
+from powerd.names import Name
 from powerd.reconcile import modelfiles
 from powerd.reconcile.quantizing import check_full, kind_of, quantize
 from powerd.reconcile.traits import Traits, changed, kept_traits, traits
@@ -25,7 +26,7 @@ from powerd.sources.source import Source
 from powerd.sources.upstream import is_digest
 from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.gguf_merge import merge, part_name
-from powerd.store.manifest import MODEL_TYPE, PROJECTOR_TYPE, Layer
+from powerd.store.manifest import MODEL_TYPE, PROJECTOR_TYPE, Layer, StoredModel
 from powerd.store.store import Store
 
 OnProgress = Callable[[int, int], None]
@@ -59,15 +60,21 @@ async def acquire(
     quantization: str | None = None,
     expect: Digest | None = None,
     revision: str = "",
+    afresh: bool = False,
     on_progress: OnProgress = lambda _completed, _total: None,
 ) -> Acquired:
     """Bring everything `source` names into the store, verified: at `revision`, where one is given and still to be had.
 
+    A name that is installed is taken as it is installed and nobody is asked, unless `afresh`.
     Raises SourceFailed, Forbidden, BadRequest, NoSpace, StoreFailed.
     """
     if source.kind == "modelfile":
         return await _take_modelfile(source, reach, quantization, expect, revision, on_progress)
     if source.kind in {"registry", "huggingface"}:
+        here = None if afresh else await asyncio.to_thread(installed, source, reach.store, quantization)
+        if here is not None and expect in {None, here.weights_digest} and revision in {"", str(here.digest)}:
+            said = str(here.digest) if source.kind == "registry" else ""
+            return Acquired(*modelfiles.of_installed(here), here.name.display, said, traits(here.config))
         found = await resolve_name(
             source.text,
             reach.outbound,
@@ -104,10 +111,26 @@ async def _take_modelfile(
         )
     with reach.store.lease([base.weights, *(layer.digest for layer in base.inherited)]):
         try:
-            layers = await asyncio.to_thread(modelfiles.layers, recipe, base.inherited, reach.store)
+            layers = await asyncio.to_thread(modelfiles.layers, recipe, base.weights, base.inherited, reach.store)
         except BadRequest as error:
             raise SourceFailed(f"{source.text}: {error.message}") from None
     return replace(base, inherited=layers, traits=changed(base.traits, recipe.build.fields))
+
+
+def installed(source: Source, store: Store, quantization: str | None = None) -> StoredModel | None:
+    """The model that is installed under the name a source gives, whole and of that quantization. Blocking.
+
+    Raises StoreFailed.
+    """
+    if source.kind not in {"registry", "huggingface"} or "://" in source.text:
+        return None
+    try:
+        found = store.find(Name.parse(source.text))
+    except ValueError:
+        return None
+    if found is None or (quantization and quantization.upper() != found.header.file_type.upper()):
+        return None
+    return found if all(store.intact(layer.digest) for layer in found.layers) else None
 
 
 def looks(source: Source, store: Store) -> str:

@@ -14,12 +14,14 @@ from powerd.digest import Digest
 from powerd.errors import BadRequest, PowerError, SourceFailed
 from powerd.fleet.budget import Estimate
 from powerd.quantities import show_bytes
+from powerd.reconcile import adapters
 from powerd.reconcile.acquire import acquire, requantized
 from powerd.reconcile.acquire import looks as source_looks
 from powerd.reconcile.compose import compose, composed_from, declared_offer
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.entry import Entry, Progress, Tools
 from powerd.reconcile.generations.pin import Pins, Refused, pin
+from powerd.reconcile.lora import without
 from powerd.reconcile.readback import lacking, unmeetable
 from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, Loss, MakeOffer, Step, Withdraw
 from powerd.sources.source import Source, parse
@@ -102,11 +104,13 @@ async def _looks(
     if entry.pins.rolled_back and known is not None:
         return known.identity
     try:
-        return await asyncio.to_thread(source_looks, source_of(entry.want, directory), store)
+        identity = await asyncio.to_thread(source_looks, source_of(entry.want, directory), store)
     except SourceFailed:
         if known is None or known.source != entry.want.source:
             raise
-        return known.identity
+        identity = without(known.identity)
+    before = known.identity if known is not None else ""
+    return identity + await asyncio.to_thread(adapters.looks, entry.want.adapters, directory, before)
 
 
 async def take(tools: Tools, entry: Entry, spec: ModelSpec, step: Step, directory: Path) -> None:
@@ -143,14 +147,16 @@ async def _fetch(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path) -
         entry.fetch = None
 
 
-async def bring(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path, pins: Pins) -> Fetched:
+async def bring(
+    tools: Tools, entry: Entry, spec: ModelSpec, directory: Path, pins: Pins, *, afresh: bool = False
+) -> Fetched:
     """Fetch what `spec` names into the store, held to `pins`, telling of it in `entry.progress`.
 
-    Raises PowerError, Refused.
+    `afresh`: its source is asked even for what is installed under its name. Raises PowerError, Refused.
     """
     entry.progress = Progress(0, 0, time.monotonic())
     try:
-        fetched = await _fetched(tools, entry, spec, directory, pins)
+        fetched = await _fetched(tools, entry, spec, directory, pins, afresh=afresh)
     except (PowerError, Refused):
         metrics.FETCHES.labels(entry.name, "failed").inc()
         raise
@@ -160,9 +166,13 @@ async def bring(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path, pi
     return fetched
 
 
-async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path, pins: Pins) -> Fetched:
+async def _fetched(
+    tools: Tools, entry: Entry, spec: ModelSpec, directory: Path, pins: Pins, *, afresh: bool
+) -> Fetched:
     source = source_of(spec, directory)
     looks = await asyncio.to_thread(source_looks, source, tools.store)
+    known = pins.recorded.identity if pins.recorded is not None else ""
+    looks += await asyncio.to_thread(adapters.looks, spec.adapters, directory, known)
 
     def on_progress(completed: int, total: int) -> None:
         if entry.progress is not None:
@@ -177,6 +187,7 @@ async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path,
             quantization=spec.quantization,
             expect=spec.digest or (wanted.origin if source.kind != "huggingface" else None),
             revision=wanted.revision,
+            afresh=afresh,
             on_progress=on_progress,
         )
     except SourceFailed as error:
@@ -184,6 +195,11 @@ async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path,
     if wanted.origin is not None and acquired.weights != wanted.origin:
         raise wanted.refusal(acquired.weights, entry.name)
     weights = await _as_asked(tools, entry, spec, acquired.weights)
+    inherited = acquired.inherited
+    if spec.adapters:
+        with tools.store.lease([weights, *(layer.digest for layer in inherited)]):
+            brought = await adapters.bring(spec.adapters, weights, tools.reach, directory)
+        inherited = (*(layer for layer in inherited if layer.media_type != ADAPTER_TYPE), *brought)
     return Fetched(
         source=spec.source,
         identity=looks,
@@ -191,7 +207,7 @@ async def _fetched(tools: Tools, entry: Entry, spec: ModelSpec, directory: Path,
         origin=acquired.weights,
         quantization=spec.quantization or "",
         pinned=str(spec.digest or ""),
-        inherited=acquired.inherited,
+        inherited=inherited,
         revision=acquired.revision,
         traits=acquired.traits,
     )

@@ -15,6 +15,7 @@ from powerd.catalog.spec import Defaults, ModelSpec, Template
 from powerd.digest import Digest
 from powerd.names import Name
 from powerd.prompt.capabilities import capabilities
+from powerd.reconcile import adapters
 from powerd.reconcile.acquire import model_layer
 from powerd.reconcile.decide import Choice, NodeDefaults, automatic_source, choice_of, fitted
 from powerd.reconcile.offer import OWNED_TEMPLATE, Offer, chosen, format_of
@@ -149,6 +150,7 @@ def declared_offer(spec: ModelSpec, stored: StoredModel, node: NodeDefaults) -> 
         go_templates=node.go_templates,
         parameters=params,
         messages=stored.messages,
+        adapters=adapters.chosen(stored, spec),
         keep_alive=spec.keep_alive,
         priority=spec.priority,
         overflow=spec.overflow,
@@ -177,6 +179,7 @@ def installed_offer(stored: StoredModel, defaults: Defaults, node: NodeDefaults)
         go_templates=node.go_templates,
         parameters=dict(defaults.parameters) | params,
         messages=stored.messages,
+        adapters=adapters.chosen(stored),
         keep_alive=defaults.keep_alive,
         priority=defaults.priority,
         overflow=defaults.overflow,

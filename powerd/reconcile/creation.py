@@ -58,13 +58,10 @@ class CreateRequest:
     def warnings(self) -> list[str]:
         """What the model will say and nothing here acts on."""
         unknown = [f"{what} {text!r}" for what, text in (("renderer", self.renderer), ("parser", self.parser)) if text]
-        warnings = [
+        return [
             f"warning: {each} is not built into powerd; it is kept and shown, and the model's own chat template is used"
             for each in unknown
         ]
-        if self.adapters:
-            warnings.append("warning: the adapter is kept with the model; this version of powerd does not apply it")
-        return warnings
 
 
 def parameters(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class NodeDefaults:
     flash_attention: Literal["auto", "on", "off"] = "auto"
     spread: bool = False  # over every accelerator, where nobody placed the model
     go_templates: GoTemplates = "auto"
+    gpu_layers: int = -1  # -1 = auto
     devices: Callable[[], Sequence[Device]] = field(default=tuple, compare=False)  # what the machine has by now
 
     @classmethod
@@ -58,6 +59,7 @@ class NodeDefaults:
             settings.flash_attention,
             settings.sched_spread,
             settings.go_templates,
+            settings.gpu_layers,
             devices,
         )
 
@@ -80,7 +82,8 @@ class Choice:
 
 def fitted(stored: StoredModel, choice: Choice, node: NodeDefaults) -> Fitted:
     """The process that would serve `stored` with these options, what it needs, and why it was decided so."""
-    return _decided(str(stored.weights), stored.weights_digest.hex, stored.header.shape(), choice, node)
+    files = tuple(sorted({(each.digest.hex, str(path), each.size) for each, path in stored.adapters}))
+    return _decided(str(stored.weights), stored.weights_digest.hex, stored.header.shape(), choice, node, files)
 
 
 def choice_of(said: ModelSpec | Defaults, context_source: str = "") -> Choice:
@@ -120,34 +123,43 @@ def foretold(shape: Shape, node: NodeDefaults) -> Deployment:
     return _decided("", "", shape, Choice(None, None, None, None, ""), node).deployment
 
 
-def _decided(weights: str, digest: str, shape: Shape, choice: Choice, node: NodeDefaults) -> Fitted:
+def _decided(
+    weights: str,
+    digest: str,
+    shape: Shape,
+    choice: Choice,
+    node: NodeDefaults,
+    adapters: tuple[tuple[str, str, int], ...] = (),
+) -> Fitted:
     devices = node.devices()
     trained = shape.trained_context or DEFAULT_CONTEXT
     sequences = choice.parallel or node.parallel
+    context = choice.context or min(node.context or usual_context(devices), trained)
     wished = Deployment(
         weights=weights,
         weights_digest=digest,
-        context=choice.context or min(node.context or usual_context(devices), trained),
+        context=context,
         parallel=sequences or 1,
         shape=shape,
         context_auto=choice.context is None,
         kv_cache=choice.kv_cache or node.kv_cache,
-        gpu_layers=_gpu_layers(choice.gpu_layers),
+        gpu_layers=_gpu_layers(choice.gpu_layers, node),
         threads=choice.threads or (1 if shape.weights_bytes < SINGLE_THREAD_BYTES else 0),
-        batch=choice.batch or BATCH,
+        batch=choice.batch or BATCH if shape.causal else context,
         load_mode=choice.load_mode,
         flash_attention=_flash_attention(choice.flash_attention, node),
         placement=_placement(choice.placement, devices),
+        adapters=adapters,
     )
     free = Freedom(
-        layers=choice.gpu_layers is None,
+        layers=choice.gpu_layers is None and node.gpu_layers < 0,
         context=choice.context is None and not node.context,
         placement=choice.placement is None,
         spread=node.spread,
         parallel=None if sequences else _auto_parallel,
     )
     chosen = fit(wished, devices, partial(estimate, devices=devices), free) if devices else _alone(wished, free)
-    return chosen if choice.batch else _in_batches(chosen)
+    return chosen if choice.batch and shape.causal else _in_batches(chosen)
 
 
 def _alone(wished: Deployment, free: Freedom) -> Fitted:
@@ -158,8 +170,9 @@ def _alone(wished: Deployment, free: Freedom) -> Fitted:
 
 
 def _in_batches(chosen: Fitted) -> Fitted:
-    """With an automatic batch: the engine computes no more tokens at once than it has cells."""
-    batch = min(BATCH, pool(chosen.deployment))
+    """With an automatic batch: the engine computes no more tokens at once than it has cells, but whole inputs."""
+    deployment = chosen.deployment
+    batch = min(BATCH, pool(deployment)) if deployment.shape.causal else deployment.context
     return replace(chosen, deployment=msgspec.structs.replace(chosen.deployment, batch=batch))
 
 
@@ -177,9 +190,9 @@ def _flash_attention(choice: bool | None, node: NodeDefaults) -> Literal["auto",
     return "on" if choice else "off"
 
 
-def _gpu_layers(choice: int | Literal["all"] | None) -> int:
+def _gpu_layers(choice: int | Literal["all"] | None, node: NodeDefaults) -> int:
     if choice is None:
-        return -1
+        return node.gpu_layers
     return ALL_LAYERS if choice == "all" else choice
 
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Conflict, Unsupported
+from powerd.reconcile.lora import check
 from powerd.reconcile.offer import Offer
 from powerd.store import manifest as m
 from powerd.store.files import read_small, regular
@@ -185,19 +186,13 @@ def take_weights(made: Ingredients, digest: Digest, store: Store) -> None:
 
 
 def add_adapters(made: Ingredients, files: Sequence[Upload]) -> None:
-    """Add a LoRA adapter. Raises BadRequest unless it is one and of the model's architecture."""
+    """Add a LoRA adapter. Raises BadRequest unless it is one and fits the model's weights."""
     if len(files) > 1:
         raise BadRequest("only one adapter is currently supported", "adapters")
     _refuse_safetensors(files)
     for upload in files:
-        header = _header(upload)
-        if header.kind != "adapter" or header.metadata.get("adapter.type") != "lora":
-            raise BadRequest(f"{upload.name} is no LoRA adapter, but a {header.kind}", "adapters")
-        model = made.header.architecture if made.header else ""
-        if header.architecture != model:
-            raise BadRequest(
-                f"{upload.name} is an adapter for {header.architecture}, not for {model} models", "adapters"
-            )
+        assert made.header is not None
+        check(upload.name, _header(upload), made.header)
         made.layers.append(Layer(m.ADAPTER_TYPE, upload.digest, upload.size))
 
 

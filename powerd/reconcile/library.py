@@ -17,10 +17,12 @@ from powerd.errors import BadRequest, Busy, Conflict, NotFound
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason
 from powerd.names import Name
+from powerd.reconcile.adapters import joining
 from powerd.reconcile.compose import installed_offer
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.pulls import Pulls, narrated
+from powerd.reconcile.remote import is_cloud, refusal, spellings
 from powerd.sources.hub_reference import is_hub
 from powerd.store.manifest import StoredModel
 from powerd.store.store import Store
@@ -92,10 +94,22 @@ class Library:
     def find(self, text: str) -> Offer:
         """The offer a client means by `text`.
 
-        Raises BadRequest for what is no name, NotFound for a name nobody has, Busy for a declared model that is not
-        ready to be served, with the reason.
+        Raises BadRequest for what is no name, NotFound for a name nobody has, Forbidden for a model of Ollama's cloud,
+        Busy for a declared model that is not ready to be served, with the reason.
         """
-        name = _parse(text or self._default)
+        wanted = text or self._default
+        for spelled in spellings(wanted):
+            name = _parse(spelled)
+            if (offer := self._served(name)) is not None:
+                return offer
+            if name.key in self._store.remotes:
+                raise refusal(self._store.remotes[name.key])
+        if is_cloud(wanted):
+            raise refusal()
+        raise NotFound(f"model '{text}' not found")
+
+    def _served(self, name: Name) -> Offer | None:
+        """The offer of exactly that name. Raises Busy."""
         found = self._declared.get(name.key)
         if found is not None:
             return _ready(found, found.offer)
@@ -104,10 +118,7 @@ class Library:
             target = self._declared[alias[1]]
             offer = target.offer and replace(target.offer, name=alias[0], origin="alias", target=target.offer.name)
             return _ready(target, offer)
-        installed = self._installed.get(name.key)
-        if installed is None:
-            raise NotFound(f"model '{text}' not found")
-        return installed
+        return self._installed.get(name.key)
 
     def offers(self) -> list[Offer]:
         """Every name that can be served, most recently modified first."""
@@ -140,10 +151,13 @@ class Library:
             await self.refresh()
 
     def _index(self) -> None:
+        declared = [each.offer.deployment for each in self._declared.values() if each.offer is not None]
+        adapters = {deployment.weights_digest: deployment.adapters for deployment in declared}
         self._installed = {}
         for stored in [] if self._hide else self._stored:
             if not stored.name.is_declared and stored.name.key not in self._installed:
-                self._installed[stored.name.key] = installed_offer(stored, self._catalog.defaults, self._node)
+                offer = installed_offer(stored, self._catalog.defaults, self._node)
+                self._installed[stored.name.key] = joining(offer, adapters)
 
     # ------------------------------------------------------------ changing
 
@@ -187,6 +201,9 @@ class Library:
         self, text: str, *, insecure: bool, trusted: bool
     ) -> AsyncGenerator[dict[str, object], None]:
         if not is_hub(text):
+            if is_cloud(text) and text.count("/") < 2:
+                raise refusal()
+            text = spellings(text)[-1]
             _parse(text)
         async with aclosing(
             narrated(lambda tell: self._pulls.pull(text, tell, insecure=insecure, trusted=trusted))

@@ -19,6 +19,7 @@ from powerd.modelfile import Build, ModelfileError
 from powerd.names import Name
 from powerd.reconcile import creation
 from powerd.reconcile.creation import CreateRequest
+from powerd.reconcile.lora import of_file
 from powerd.sources.fetch import identity
 from powerd.sources.source import Source, parse
 from powerd.store.files import read_small
@@ -37,6 +38,7 @@ class Recipe:
     installed: StoredModel | None  # the model that FROM names, where it is here
     build: Build
     identity: str  # changes with the text, and with what FROM names as far as that is on this machine
+    adapter: Path | None = None  # the file that ADAPTER names
 
 
 def read(source: Source, store: Store) -> Recipe:
@@ -54,13 +56,16 @@ def read(source: Source, store: Store) -> Recipe:
         raise SourceFailed(f"{shown}: {error}") from None
     if len(build.sources) != 1:
         raise SourceFailed(f"{shown}: a declared model has one FROM line, and this has {len(build.sources)}")
-    for line, value in (("ADAPTER", build.adapter), ("DRAFT", build.draft)):
-        if value:
-            raise SourceFailed(f"{shown}: {line} is not available in a Modelfile that models.yaml names")
+    if build.draft:
+        raise SourceFailed(f"{shown}: DRAFT is not available in a Modelfile that models.yaml names")
+    adapter = _adapter(build.adapter, source) if build.adapter else None
     base = _base(build.sources[0], source)
     installed = _installed(base, store)
     looks = installed.digest.hex if installed is not None else identity(base)
-    return Recipe(base, installed, build, f"{hashlib.sha256(data).hexdigest()[:16]} {looks}".rstrip())
+    if adapter is not None:
+        looks = f"{looks} {identity(adapter)}"
+    path = adapter.path if adapter is not None else None
+    return Recipe(base, installed, build, f"{hashlib.sha256(data).hexdigest()[:16]} {looks}".rstrip(), path)
 
 
 def _base(text: str, source: Source) -> Source:
@@ -79,14 +84,24 @@ def _base(text: str, source: Source) -> Source:
     return base
 
 
+def _adapter(text: str, source: Source) -> Source:
+    """The file that ADAPTER names, relative to the Modelfile."""
+    assert source.path is not None
+    bare = "://" not in text and not text.startswith(("/", "./", "../", "~"))
+    found = parse(f"./{text}" if bare else text, source.path.parent)
+    if found.kind != "file":
+        raise SourceFailed(f"{source.text}: ADAPTER {text[:100]}: name a LoRA adapter's GGUF file")
+    return found
+
+
 def _installed(base: Source, store: Store) -> StoredModel | None:
     return store.find(Name.parse(base.text)) if base.kind == "registry" else None
 
 
-def layers(recipe: Recipe, inherited: tuple[Layer, ...], store: Store) -> tuple[Layer, ...]:
+def layers(recipe: Recipe, weights: Digest, inherited: tuple[Layer, ...], store: Store) -> tuple[Layer, ...]:
     """The layers of what is made: those of FROM, and the Modelfile's texts in their place. Blocking.
 
-    Raises BadRequest for a template that is none, NoSpace, StoreFailed.
+    Raises BadRequest for a template that is none or an adapter that does not fit, NoSpace, StoreFailed.
     """
     fields = recipe.build.fields
     request = CreateRequest(
@@ -101,7 +116,8 @@ def layers(recipe: Recipe, inherited: tuple[Layer, ...], store: Store) -> tuple[
     made = creation.texts(request, merged)
     gone = creation.replaced(made)
     kept = [layer for layer in inherited if layer.media_type not in gone]
-    return (*kept, *(Layer(kind, *store.put(data)) for kind, data in made))
+    adapters = [of_file(recipe.adapter, weights, store)] if recipe.adapter is not None else []
+    return (*kept, *adapters, *(Layer(kind, *store.put(data)) for kind, data in made))
 
 
 def _texts(value: object) -> list[str]:

@@ -31,6 +31,7 @@ class Offer:
     go_templates: GoTemplates = "auto"  # whether a pulled model's is used beside the Jinja one of its GGUF
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     messages: tuple[tuple[str, str], ...] = ()
+    adapters: tuple[tuple[str, float], ...] = ()  # what its requests apply: digests of LoRA files, and scales
     keep_alive: float | None = None  # seconds; inf = pinned; None = the daemon's default
     priority: int = 0
     overflow: Overflow = "dialect"

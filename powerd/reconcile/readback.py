@@ -38,11 +38,17 @@ def _compared(deployment: Deployment, have: ReadBack) -> Iterator[tuple[str, str
         ("batch", deployment.batch, have.batch or deployment.batch),
         ("flash_attention", flash if flash != "auto" else _switch(have), _switch(have)),
         ("load_mode", _mode(deployment, have), have.load_mode),
+        ("adapters", _named(digest for digest, _, _ in deployment.adapters), _named(have.adapters)),
     )
     for name, wanted, found in exact:
         if wanted != found:
             yield name, str(wanted), str(found)
     yield from _layers(deployment, have)
+
+
+def _named(digests: Iterable[str]) -> str:
+    """Adapter files by the beginnings of their digests."""
+    return ", ".join(digest[:12] for digest in digests) or "none"
 
 
 def _switch(have: ReadBack) -> str:

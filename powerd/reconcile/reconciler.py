@@ -22,6 +22,7 @@ from powerd.documents import read
 from powerd.errors import PowerError
 from powerd.fleet.terms import FleetEvent, Reason
 from powerd.reconcile import act
+from powerd.reconcile.adapters import united
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.entry import Entry, Tools
 from powerd.reconcile.generations.generation import Generations
@@ -299,6 +300,7 @@ class Reconciler:
 
     def wish(self) -> None:
         """Tell the fleet what should be in memory, whole."""
+        self._unite()
         self.tools.fleet.wish(
             wishes(
                 (entry.name, entry.offered_spec, entry.offer.deployment, entry.fits is None)
@@ -306,6 +308,14 @@ class Reconciler:
                 if entry.offer is not None and entry.offered_spec is not None
             )
         )
+
+    def _unite(self) -> None:
+        """Have each offer's runner load the adapters of all that have its weights."""
+        offered = [(each, each.offered_spec, each.offer) for each in self.entries.values() if each.offer is not None]
+        for (entry, spec, before), offer in zip(offered, united([offer for _, _, offer in offered]), strict=True):
+            if offer is not before and spec is not None:
+                entry.offer = offer
+                self.tools.library.set_offer(spec, offer)
 
     def fleet_event(self, event: FleetEvent) -> None:
         """Take note of what the fleet did."""

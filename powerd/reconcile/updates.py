@@ -109,7 +109,8 @@ class Updates:
         if known is None or entry.fetch is not None:
             return News(entry.name, shown, "unknown", "it is being fetched for the first time")
         try:
-            fetched = await act.bring(self._tools, entry, spec, self._generations.path.parent, Pins())
+            directory = self._generations.path.parent
+            fetched = await act.bring(self._tools, entry, spec, directory, Pins(), afresh=True)
         except (PowerError, Refused) as error:
             why = error.trouble.message if isinstance(error, Refused) else error.message
             return News(entry.name, shown, "unknown", why)

@@ -23,11 +23,13 @@ from typing import BinaryIO
 
 import msgspec
 
+from powerd.errors import Unsupported
 from powerd.protocol import (
     HEADER,
     MAX_FRAME,
     Count,
     Deployment,
+    Embed,
     Failed,
     Generate,
     Load,
@@ -40,11 +42,14 @@ from powerd.protocol import (
     ToRunner,
 )
 from powerd.runner import llama
+from powerd.runner.embedding import Embeddings, context_of
 from powerd.runner.engine import Engine, Mail
-from powerd.runner.intake import Intake
+from powerd.runner.inputs import InputMaker
+from powerd.runner.intake import Intake, Make
 from powerd.runner.making import SequenceMaker
 from powerd.runner.memory import resident
 from powerd.runner.outbox import Outbox
+from powerd.runner.pooling import Job
 from powerd.runner.readback import read_back
 from powerd.runner.scheduler import Scheduler
 from powerd.runner.sequence import Sequence
@@ -135,10 +140,12 @@ class Reader:
             self.load.put(frame)
             self.mail.put(frame)
         elif self.intake is None:
-            if isinstance(frame, Generate | Count):
+            if isinstance(frame, Generate | Embed | Count):
                 self._outbox.send(Failed(frame.id, "busy", "the model is still loading"))
         elif isinstance(frame, Generate):
             self.intake.generate(frame)
+        elif isinstance(frame, Embed):
+            self.intake.embed(frame)
         elif isinstance(frame, Count):
             self.intake.count(frame)
         elif isinstance(frame, Part):
@@ -164,10 +171,10 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
         _log.exception("the load failed in a way nobody foresaw")
         outbox.send(LoadFailed(f"{type(error).__name__}: {error}"))
         return os.EX_SOFTWARE
-    maker = SequenceMaker(model, have.context)
-    reader.intake = Intake(model.vocabulary, maker.make, reader.mail.put, outbox.send, time.monotonic_ns)
+    reader.intake = Intake(model.vocabulary, _make(model, have), reader.mail.put, outbox.send, time.monotonic_ns)
     scheduler: Scheduler[Sequence] = Scheduler(have.sequences, model.batch.limit)
-    engine = Engine(model, scheduler, have.cells, reader.mail, outbox, time.monotonic_ns)
+    embeddings = Embeddings(lambda: context_of(model))
+    engine = Engine(model, scheduler, have.cells, reader.mail, outbox, time.monotonic_ns, embeddings)
     gc.collect()
     gc.freeze()
     outbox.send(Ready(have, time.monotonic_ns() - begun))
@@ -176,8 +183,25 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
     except Exception:
         _log.exception("the engine failed")
         return os.EX_SOFTWARE
+    embeddings.close()
     model.close()
     return os.EX_OK
+
+
+def _make(model: llama.Model, have: ReadBack) -> Make:
+    """What makes sequences and inputs of the frames that ask for them."""
+    own = min(have.context, model.trained_context or have.context)
+    inputs = InputMaker(model.vocabulary, own if model.pooling else model.deployment.pooled.context)
+    sequences = SequenceMaker(model, have.context)
+
+    def make(frame: Generate | Embed, text: bytes, now: int) -> Sequence | Job:
+        if isinstance(frame, Embed):
+            return inputs.make(frame, text)
+        if model.pooling:
+            raise Unsupported("this is an embedding model; chat and completion need a generative one", "model")
+        return sequences.make(frame, text, now)
+
+    return make
 
 
 class Loading:

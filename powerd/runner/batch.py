@@ -62,3 +62,8 @@ class Batch:
         self._outputs[end - 1] = int(last)
         self.size = end
         return end - 1
+
+    def pool(self, tokens: Sequence[int], position: int, slot: int) -> None:
+        """Append tokens that are all to be pooled."""
+        start, final = self.size, self.extend(tokens, position, slot, last=True)
+        self._outputs[start : final + 1] = [1] * len(tokens)

@@ -6,24 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from powerd.protocol import Sampling
+from powerd.runner.newline import Spared
 from powerd.runner.sampling import Stage, remembered, stages
 
 
 class Chain:
     """One request's samplers."""
 
-    def __init__(self, c: Any, context: Any, pointer: Any) -> None:
-        self._c, self._context, self._pointer = c, context, pointer
+    def __init__(self, c: Any, context: Any, pointer: Any, spared: Spared | None = None) -> None:
+        self._c, self._context, self._pointer, self._spared = c, context, pointer, spared
         self._sample = c.llama_sampler_sample
 
     def draw(self, row: int) -> int:
         """The token chosen for `row` of the last decode, which the chain then remembers."""
+        if self._spared is not None:
+            self._spared.raise_in(self._c.llama_get_logits_ith(self._context, row))
         token: int = self._sample(self._pointer, self._context, row)
+        if self._spared is not None:
+            self._spared.take(token)
         return token
 
     def take(self, token: int) -> None:
         """Remember `token`, which comes next without having been drawn."""
         self._c.llama_sampler_accept(self._pointer, token)
+        if self._spared is not None:
+            self._spared.take(token)
 
     def close(self) -> None:
         """Free the chain; once."""
@@ -44,7 +51,15 @@ def chain(c: Any, context: Any, vocabulary: int, sampling: Sampling, prompt: Seq
     count = remembered(sampling, limit)
     for token in prompt[-count:] if count else ():
         c.llama_sampler_accept(pointer, token)
-    return Chain(c, context, pointer)
+    return Chain(c, context, pointer, _spared(c, context, sampling, prompt[-count:] if count else (), count))
+
+
+def _spared(c: Any, context: Any, sampling: Sampling, recent: Sequence[int], last: int) -> Spared | None:
+    """The newline, where the penalties are to leave it alone and the vocabulary has one."""
+    if sampling.penalize_newline or not last:
+        return None
+    token = c.llama_vocab_nl(c.llama_model_get_vocab(c.llama_get_model(context)))
+    return Spared(token, sampling, recent, last) if token >= 0 else None
 
 
 def _sampler(c: Any, vocabulary: int, stage: Stage) -> Any:

@@ -12,15 +12,18 @@ from queue import Empty, SimpleQueue
 import msgspec
 
 from powerd.protocol import Cancel, Delta, Failed, Row, Shutdown, Stats
+from powerd.runner.embedding import Embeddings
 from powerd.runner.llama import Model
 from powerd.runner.outbox import Outbox
-from powerd.runner.scheduler import MILLISECOND, Plan, Scheduler
+from powerd.runner.pooling import Job
+from powerd.runner.scheduler import Plan, Scheduler
 from powerd.runner.sequence import Sequence
 from powerd.runner.token import Stuck
+from powerd.runner.turns import MILLISECOND
 
 _STATS_NS = 200 * MILLISECOND
 
-Mail = Sequence | Cancel | Shutdown
+Mail = Sequence | Job | Cancel | Shutdown
 
 
 class Engine:
@@ -34,8 +37,10 @@ class Engine:
         mail: SimpleQueue[Mail],
         outbox: Outbox,
         clock: Callable[[], int],
+        embeddings: Embeddings,
     ) -> None:
         self._model = model
+        self._embeddings = embeddings
         self._scheduler = scheduler
         self._mail = mail
         self._outbox = outbox
@@ -61,13 +66,22 @@ class Engine:
         self._take_mail()
         if self._scheduler.active:
             self._step()
+        self._embed_some()
         self._report()
+
+    def _embed_some(self) -> None:
+        """One batch of inputs, no larger beside running answers than a prompt's part would be."""
+        talking = sum(not sequence.remaining for sequence in self._scheduler.active)
+        rows = self._scheduler.pace.prompt_tokens(talking) if talking else None
+        self._frames += self._embeddings.step(rows)
 
     def _take_mail(self) -> None:
         """Handle what came in; with nothing to do, wait for it."""
         try:
             while True:
-                self._handle(self._mail.get(block=not (self._live or self._frames or self._stopping)))
+                self._handle(
+                    self._mail.get(block=not (self._live or self._embeddings or self._frames or self._stopping))
+                )
         except Empty:
             pass
         if self._scheduler.waiting:
@@ -76,6 +90,8 @@ class Engine:
     def _handle(self, message: Mail) -> None:
         if isinstance(message, Sequence):
             self._start(message)
+        elif isinstance(message, Job):
+            self._embed(message)
         elif isinstance(message, Cancel):
             self._cancel(message.id)
         else:
@@ -89,9 +105,17 @@ class Engine:
         self._live[sequence.id] = sequence
         self._scheduler.add(sequence)
 
+    def _embed(self, job: Job) -> None:
+        if job.id in self._live or job.id in self._embeddings.ids:
+            self._frames.append(Failed(job.id, "bad_request", f"request id {job.id} is in use"))
+            return
+        self._embeddings.add(job)
+
     def _cancel(self, request: int) -> None:
         sequence = self._live.get(request)
         if sequence is None:
+            if (failed := self._embeddings.cancel(request)) is not None:
+                self._frames.append(failed)
             return
         row = sequence.cancel()
         if row is not None:
@@ -110,7 +134,7 @@ class Engine:
         plan = self._scheduler.plan()
         rows = self._fill(plan)
         begun = self._clock()
-        problem = self._model.decode()
+        problem = self._model.apply(plan.adapters) or self._model.decode()
         took = self._clock() - begun
         if problem:
             self._fail_batch(plan, problem)
@@ -188,7 +212,7 @@ class Engine:
 
     def _fail_all(self, code: str, message: str) -> None:
         """Tell every request that is still owed an answer; nothing is freed, the process is ending."""
-        failures = [Failed(request, code, message) for request in self._live]
+        failures = [Failed(request, code, message) for request in (*self._live, *self._embeddings.ids)]
         self._live.clear()
         self._outbox.send(*self._frames, *failures)
 
@@ -203,7 +227,7 @@ class Engine:
     def _report(self) -> None:
         """Send this step's frames, with the gauges when they are due."""
         now = self._clock()
-        idle = not self._live
+        idle = not (self._live or self._embeddings)
         if now - self._stats_at >= _STATS_NS or (idle and self._frames):
             self._add_stats(now)
         if self._frames:
@@ -216,6 +240,7 @@ class Engine:
         stats.cells_used = sum(sequence.position for sequence in self._scheduler.active)
         stats.running = len(self._scheduler.active)
         stats.waiting = len(self._scheduler.waiting)
-        self._frames.append(msgspec.structs.replace(stats))
+        counted = stats.prompt_tokens + self._embeddings.tokens
+        self._frames.append(msgspec.structs.replace(stats, prompt_tokens=counted))
         stats.batch_rows_max = 0
         self._stats_at = now

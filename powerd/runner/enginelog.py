@@ -48,6 +48,7 @@ class EngineLog:
         self.kv_cache = ""  # "" while it made no cells; two types where keys and values differ
         self.unlocked = ""  # what it could not lock in memory, and why
         self.without_flash = ""  # why it does without flash attention
+        self.made = False  # the context is there: buffers made from here on replace those it was made with
         self.reserving = False  # it allocates its compute buffers at this moment
         self.devices: list[str] = []
         self._assigned: dict[int, str] = {}  # by layer; the one after the last is the output layer
@@ -82,7 +83,8 @@ class EngineLog:
     def _facts(self, line: str) -> None:
         if found := _BUFFER.search(line):
             self.reserving = False
-            self._buffers.append((device_of(found[1]), found[2].strip(), round(float(found[3]) * _MIB)))
+            if not self.made:
+                self._buffers.append((device_of(found[1]), found[2].strip(), round(float(found[3]) * _MIB)))
         elif found := _OFFLOADED.search(line):
             self.gpu_layers = int(found[1])
         elif found := _DEVICE.search(line):

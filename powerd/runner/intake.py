@@ -1,4 +1,4 @@
-"""From a Generate frame to a tokenised sequence, or to its refusal, without troubling the engine.
+"""From a Generate or Embed frame to a tokenised sequence or input, or to its refusal, without troubling the engine.
 
 Runs in the reading thread. A text that takes long to tokenise goes to a thread of its own, so that cancellations and
 short requests behind it are not held up; a text that cannot possibly fit is refused uncounted.
@@ -12,8 +12,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from powerd.errors import ContextOverflow, PowerError
-from powerd.protocol import Cancel, Count, Counted, Cut, Failed, Finished, Generate, Part
+from powerd.protocol import Cancel, Count, Counted, Cut, Embed, Failed, Finished, Generate, Part
 from powerd.runner.making import utf8
+from powerd.runner.pooling import Job
 from powerd.runner.sequence import Sequence
 from powerd.runner.vocabulary import Vocabulary
 
@@ -23,7 +24,7 @@ _SHORT_TEXT = 64 * 1024
 
 
 #: Makes the sequence of a frame after its text, received at a time. Raises PowerError.
-Make = Callable[[Generate, bytes, int], Sequence]
+Make = Callable[[Generate | Embed, bytes, int], Sequence | Job]
 
 
 class Intake:
@@ -33,7 +34,7 @@ class Intake:
         self,
         vocabulary: Vocabulary,
         make: Make,
-        admit: Callable[[Sequence | Cancel], None],
+        admit: Callable[[Sequence | Job | Cancel], None],
         answer: Callable[[Counted | Cut | Failed | Finished], None],
         clock: Callable[[], int],
     ) -> None:
@@ -43,7 +44,7 @@ class Intake:
         self._answer = answer
         self._clock = clock
         self._parts: dict[int, list[bytes]] = {}
-        self._long: SimpleQueue[tuple[Generate | Count, bytes, int]] = SimpleQueue()
+        self._long: SimpleQueue[tuple[Generate | Embed | Count, bytes, int]] = SimpleQueue()
         self._lock = threading.Lock()
         self._in_long: dict[int, bool] = {}  # ids in the other thread -> cancelled meanwhile
         threading.Thread(target=self._take_long, name="tokenizer", daemon=True).start()
@@ -63,11 +64,19 @@ class Intake:
 
     def generate(self, frame: Generate) -> None:
         """Take a request in."""
-        now = self._clock()
         text = self._joined(frame, frame.prompt)
-        if text is None:
-            return
-        long = len(text) > _SHORT_TEXT or frame.constraint is not None  # whose grammar has to be compiled
+        if text is not None:
+            slow = frame.constraint is not None  # a grammar has to be compiled
+            self._start(frame, text, long=slow or len(text) > _SHORT_TEXT)
+
+    def embed(self, frame: Embed) -> None:
+        """Take an input in."""
+        text = self._joined(frame, frame.text)
+        if text is not None:
+            self._start(frame, text, long=len(text) > _SHORT_TEXT)
+
+    def _start(self, frame: Generate | Embed, text: bytes, *, long: bool) -> None:
+        now = self._clock()
         with self._lock:
             duplicate = frame.id in self._in_long
             if not duplicate and long:
@@ -86,7 +95,7 @@ class Intake:
         elif text is not None:
             self._take_count(frame, text)
 
-    def _joined(self, frame: Generate | Count, text: str) -> bytes | None:
+    def _joined(self, frame: Generate | Embed | Count, text: str) -> bytes | None:
         """`text`, or what came in parts instead; None when parts are missing, which is answered."""
         parts = self._parts.pop(frame.id, [])
         if len(parts) != frame.parts:
@@ -114,27 +123,29 @@ class Intake:
         else:
             self._answer(Counted(frame.id, count))
 
-    def _take(self, frame: Generate, text: bytes, now: int) -> None:
+    def _take(self, frame: Generate | Embed, text: bytes, now: int) -> None:
         """Admit the request, or answer it: refused, or cancelled while its text was in the other thread."""
         try:
-            made: Sequence | Failed = self._make(frame, text, now)
+            made: Sequence | Job | Failed = self._make(frame, text, now)
         except ContextOverflow as error:
             made = Failed(frame.id, error.code, error.message, error.needed, error.limit, error.limit_source)
         except PowerError as error:
             made = Failed(frame.id, error.code, error.message)
         except Exception as error:
-            _log.exception("request %s could not be taken in", frame.request_id or frame.id)
+            _log.exception("request %s could not be taken in", getattr(frame, "request_id", "") or frame.id)
             made = Failed(frame.id, PowerError.code, f"the runner could not take the request in: {error}")
         if isinstance(made, Sequence) and made.cut is not None:
             self._answer(made.cut)
         with self._lock:
             cancelled = self._in_long.pop(frame.id, False)
-            if isinstance(made, Sequence) and not cancelled:
+            if not isinstance(made, Failed) and not cancelled:
                 self._admit(made)
                 return
         if isinstance(made, Sequence):
             made.sampler.close()
             made.cancel()
             self._answer(made.finished(now))
+        elif isinstance(made, Job):
+            self._answer(Failed(frame.id, "cancelled", "the request was cancelled"))
         else:
             self._answer(made)

@@ -19,21 +19,22 @@ from typing import Any
 
 from powerd.jobs import Accelerator
 from powerd.protocol import Deployment, Generate
+from powerd.runner.adapters import AdapterFailed, Adapters, AdapterSet
 from powerd.runner.backends import NoSuchDevice, listed, placed
 from powerd.runner.batch import Batch, set_fields
 from powerd.runner.chain import chain
+from powerd.runner.contexts import second, usual
 from powerd.runner.enginelog import ERROR, WARN, EngineLog
 from powerd.runner.likelihood import Likelihood
 from powerd.runner.memory import Commitment, lock_limit, may_lock_all
+from powerd.runner.pooling import KINDS, RANK
+from powerd.runner.shifting import can_shift
 from powerd.runner.token import Sampler
 from powerd.runner.vocabulary import Vocabulary
 
 _MAX_SEQUENCES = 256
 _MAX_CELLS = 2**31 - 1
-_POOLING_KINDS = {"1", "2", "3", "4"}  # mean, cls, last, rank
 _FATAL = -2
-#: Quantised keys are stored rotated in blocks of a multiple of this many elements.
-_ROTATION = 64
 _LOAD_MODES = {"auto": "AUTO", "mmap": "MMAP", "read": "NONE", "mlock": "MMAP_MLOCK"}
 #: How long a compute thread spins at a barrier before it sleeps, in turns of some 20 ns. OpenMP's own 300,000 outlasts
 #: a time slice: with one other busy process on 2 cores a step took 25 times as long, with this twice as long.
@@ -157,19 +158,32 @@ class Model:
         """
         self._bindings, self._c = bindings, bindings.c
         self._context: Any = None
+        bindings.log.made = False
         self._dry = dry
+        self.deployment = deployment
+        self._threads = threads
         self._model = self._load_model(deployment, on_progress)
+        architecture = self._metadata("general.architecture")
+        #: Whether a token sees only what comes before it.
+        self.causal = self._metadata(f"{architecture}.attention.causal") != "false"
+        said = self._metadata(f"{architecture}.pooling_type")
+        #: How an embedding model joins its tokens; None = this one continues text.
+        self.pooling = KINDS.get(said, "mean") if said or not self.causal else None
         try:
             self._refuse_other_kinds()
-            self._context = self._make_context(deployment, threads)
+            self._adapters = self._load_adapters()
+            self._context = self._make_context(deployment)
         except EngineFailed:
             self.close()
             raise
+        bindings.log.made = True
         self._memory = self._c.llama_get_memory(self._context)
         self.vocabulary = Vocabulary(bindings.c, self._model, bindings.log.longest_token)
         self.batch = Batch(bindings.c, int(self._c.llama_n_batch(self._context)))
         #: Whether a sequence can lose what is not at its end.
-        self.can_shift = self._can_shift(deployment.kv_cache)
+        self.can_shift = not self.recurrent and can_shift(
+            self._c, self._model, self._memory, self._metadata, deployment.kv_cache
+        )
 
     def _load_model(self, deployment: Deployment, on_progress: Callable[[float], bool]) -> Any:
         path = deployment.weights
@@ -212,11 +226,10 @@ class Model:
             )
 
     def _refuse_other_kinds(self) -> None:
-        """Raises EngineFailed for a model that cannot continue text."""
+        """Raises EngineFailed for a model that can neither continue text nor make vectors."""
         architecture = self._metadata("general.architecture")
-        causal = self._metadata(f"{architecture}.attention.causal") != "false"
-        if not causal or self._metadata(f"{architecture}.pooling_type") in _POOLING_KINDS:
-            raise EngineFailed("this is an embedding model; chat and completion need a generative one")
+        if self._metadata(f"{architecture}.pooling_type") == RANK:
+            raise EngineFailed("this is a reranking model; powerd serves generative and embedding models")
         if self._c.llama_model_has_encoder(self._model) or not self._c.llama_model_has_decoder(self._model):
             raise EngineFailed(f"{architecture} models have an encoder; only decoder-only models are supported")
         if self._c.llama_model_is_diffusion(self._model):
@@ -224,63 +237,42 @@ class Model:
         if self._c.llama_vocab_n_tokens(self._c.llama_model_get_vocab(self._model)) == 0:
             raise EngineFailed("the file has no vocabulary")
 
-    def _can_shift(self, kv_cache: str) -> bool:
-        """What llama.cpp says, less what it gets wrong. A recurrent state holds all of its text."""
-        c, model = self._c, self._model
-        if c.llama_model_is_recurrent(model) or c.llama_model_is_hybrid(model):
-            return False
-        return bool(c.llama_memory_can_shift(self._memory)) and (kv_cache == "f16" or self._keys_are_rotated())
-
-    def _keys_are_rotated(self) -> bool:
-        """Whether quantised keys can be given other positions, which llama.cpp does through their rotation.
-
-        The process dies where there is none (heads that are no multiple of 64 elements), and keys of which only a
-        part has a position would be spoilt.
-        """
-        architecture = self._metadata("general.architecture")
-        heads = max(1, self._c.llama_model_n_head(self._model))
-        width = self._metadata(f"{architecture}.attention.key_length") or str(
-            self._c.llama_model_n_embd(self._model) // heads
-        )
-        positioned = self._metadata(f"{architecture}.rope.dimension_count") or width
-        return positioned == width and width.isdecimal() and int(width) % _ROTATION == 0
+    def _load_adapters(self) -> Adapters:
+        """The deployment's LoRA files; a dry model has none. Raises EngineFailed."""
+        try:
+            return Adapters(self._c, self._model, () if self._dry else self.deployment.adapters)
+        except AdapterFailed as error:
+            failed = self._failed()
+            raise EngineFailed(f"adapter {error}: {failed}", out_of_memory=failed.out_of_memory) from error
 
     def _metadata(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(256)
         length = self._c.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
         return buffer.value.decode(errors="replace") if length >= 0 else ""
 
-    def _make_context(self, deployment: Deployment, threads: int) -> Any:
+    def _make_context(self, deployment: Deployment) -> Any:
         cells = deployment.context * deployment.parallel
         if not 0 < deployment.parallel <= _MAX_SEQUENCES or not 0 < cells <= _MAX_CELLS:
             raise EngineFailed(
                 f"{deployment.parallel} sequences of {deployment.context} tokens are out of range: "
                 f"1 to {_MAX_SEQUENCES} sequences, {_MAX_CELLS} tokens in all"
             )
-        kind = getattr(self._c, f"GGML_TYPE_{deployment.kv_cache.upper()}")
-        params = self._c.llama_context_default_params()
-        off = deployment.flash_attention == "off"
-        set_fields(
-            params,
-            n_ctx=cells,
-            n_batch=max(deployment.batch, deployment.parallel),
-            n_ubatch=deployment.batch,
-            n_seq_max=deployment.parallel,
-            n_outputs_max=deployment.parallel,
-            n_threads=threads,
-            n_threads_batch=threads,
-            flash_attn_type=getattr(self._c, f"LLAMA_FLASH_ATTN_TYPE_{'DISABLED' if off else 'AUTO'}"),
-            type_k=kind,
-            type_v=kind,
-            kv_unified=True,
-            swa_full=False,
-        )
+        params = usual(self._c, deployment, self._threads, pools=bool(self.pooling), causal=self.causal)
+        context = self._new_context(params)
+        self._refuse_without_flash(deployment, context)
+        return context
+
+    def _new_context(self, params: Any) -> Any:
         context = self._c.llama_init_from_model(self._model, params)
         self._bindings.committed()
         if not context:
             raise self._failed()
-        self._refuse_without_flash(deployment, context)
         return context
+
+    def second_context(self, small: Deployment, sequences: int) -> Any:
+        """A context that pools by the mean, on the same weights, for the caller to free. Raises EngineFailed."""
+        params = second(self._c, small, self._threads, sequences)
+        return self._new_context(params)
 
     def _refuse_without_flash(self, deployment: Deployment, context: Any) -> None:
         """Raises EngineFailed when flash attention was asked for and the engine does without.
@@ -297,13 +289,24 @@ class Model:
         return EngineFailed(log.reason(), out_of_memory=log.out_of_memory)
 
     def warm_up(self) -> None:
-        """Decode one token, so that the weights are in memory and the first request does not pay for it."""
+        """Decode a token, with all adapters and with none: the weights are in memory before the first request."""
         self._c.llama_set_warmup(self._context, True)
-        self.batch.clear()
-        self.batch.add(self.vocabulary.bos or 0, 0, 0)
-        self.decode()
-        self.forget(0)
+        for adapters in dict.fromkeys((tuple((digest, 1.0) for digest in self.adapters), ())):
+            self.apply(adapters)
+            self.batch.clear()
+            self.batch.add(self.vocabulary.bos or 0, 0, 0)
+            self.decode()
+            self.forget(0)
         self._c.llama_set_warmup(self._context, False)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The digests of the LoRA files that are loaded."""
+        return self._adapters.digests
+
+    def apply(self, adapters: AdapterSet) -> str:
+        """Have the next batches computed with these adapters alone. Empty, or why that cannot be."""
+        return "" if self._adapters.apply(self._context, adapters) else "its adapters could not be applied"
 
     def decode(self) -> str:
         """Compute the batch. Empty, or why it could not be: the cache is then as before. Raises EngineBroken."""
@@ -338,6 +341,16 @@ class Model:
     def logits(self, row: int) -> Any:
         """A C pointer to the floats of `row` of the last decode, one for each token; writing to them is allowed."""
         return self._c.llama_get_logits_ith(self._context, row)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether a sequence has a state of a fixed size, which holds all of its text."""
+        return bool(self._c.llama_model_is_recurrent(self._model) or self._c.llama_model_is_hybrid(self._model))
+
+    @property
+    def native(self) -> tuple[Any, Any]:
+        """The ctypes layer and the context."""
+        return self._c, self._context
 
     @property
     def cells(self) -> int:

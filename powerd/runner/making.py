@@ -31,6 +31,10 @@ class Model(Protocol):
     vocabulary: Vocabulary
     can_shift: bool
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The digests of the LoRA files that are loaded."""
+
     def sampler(self, frame: Generate, prompt: list[int], context: int) -> Sampler:
         """What chooses the tokens. Raises BadRequest."""
 
@@ -55,6 +59,9 @@ class SequenceMaker:
         context = min(frame.context or self._context, self._context)
         for token in frame.sampling.logit_bias:
             self._check(token, "logit_bias")
+        for digest, _ in frame.adapters:
+            if digest not in self._model.adapters:
+                raise BadRequest(f"adapter {digest[:12]} is not loaded with this model", "adapters")
         prompt = self._prompt(frame, text, context)
         wishes = self._wishes(frame)
         guide = self._guide(frame)

@@ -34,6 +34,7 @@ def read_back(bindings: Bindings, model: Model, deployment: Deployment) -> ReadB
         pss=proportional(),
         batch=model.computed_at_once,
         load_mode=log.load_mode,
+        adapters=model.adapters,
         devices=shares(log, model.layers),
     )
 

@@ -3,7 +3,8 @@
 Every running sequence gets its one token; what is left of the batch goes to prompts. How much that may be is measured:
 while anyone is generating, a step may take a few times what it takes without prompts, so that streams stay smooth;
 otherwise a step is bounded only by how long a cancellation may wait. Prompts share the room evenly, what a short one
-leaves goes to the longer ones, and sequences beyond the slots wait in order of arrival.
+leaves goes to the longer ones, and sequences beyond the slots wait in order of arrival. Sequences of several adapter
+sets, which cannot be computed together, take turns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
-MILLISECOND = 1_000_000
+from powerd.runner.adapters import AdapterSet
+from powerd.runner.turns import MILLISECOND, Turns
+
 #: A step with prompts in it aims at this many times the step without.
 _STRETCH = 4.0
 #: So far it may go while the gap is too short to be felt, and to fill a tile.
@@ -40,6 +43,7 @@ class Work(Protocol):
     """What the scheduler knows of a sequence."""
 
     slot: int  # the sequence's number in the cache; -1 while it waits
+    adapters: AdapterSet  # what it is computed with
 
     @property
     def remaining(self) -> int:
@@ -55,6 +59,7 @@ class Plan(Generic[W]):
 
     decode: list[W]
     prefill: list[tuple[W, int]]
+    adapters: AdapterSet = ()
 
 
 class Pace:
@@ -134,6 +139,7 @@ class Scheduler(Generic[W]):
         self.waiting: deque[W] = deque()
         self.active: list[W] = []
         self.pace = Pace()
+        self._turns: Turns[AdapterSet] = Turns()
         self._free = list(range(slots))
         heapify(self._free)
         self._batch = batch
@@ -161,14 +167,18 @@ class Scheduler(Generic[W]):
 
     def plan(self) -> Plan[W]:
         """The next batch; empty only when nothing is active."""
-        decode = [work for work in self.active if not work.remaining]
-        if len(decode) == len(self.active):
-            return Plan(decode, [])
-        prompts = [work for work in self.active if work.remaining]
-        room = min(self._batch - len(decode), self.pace.prompt_tokens(len(decode)))
+        adapters = self._turns.choose(work.adapters for work in self.active) if self.active else ()
+        works = [work for work in self.active if work.adapters == adapters]
+        decode = [work for work in works if not work.remaining]
+        if len(decode) == len(works):
+            return Plan(decode, [], adapters)
+        prompts = [work for work in works if work.remaining]
+        streams = len(decode) or sum(not work.remaining for work in self.active)  # those of other sets wait for this
+        room = min(self._batch - len(decode), self.pace.prompt_tokens(streams))
         parts = share(room, [work.remaining for work in prompts])
-        return Plan(decode, [(work, part) for work, part in zip(prompts, parts, strict=True) if part])
+        return Plan(decode, [(work, part) for work, part in zip(prompts, parts, strict=True) if part], adapters)
 
     def observe(self, plan: Plan[W], took: int) -> None:
         """The step of `plan` took `took` nanoseconds."""
+        self._turns.observe(took)
         self.pace.observe(len(plan.decode), sum(part for _, part in plan.prefill), took)

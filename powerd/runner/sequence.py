@@ -49,6 +49,7 @@ class Sequence:
         "_pending",
         "_repeat_limit",
         "_text",
+        "adapters",
         "answer",
         "cut",
         "deadline",
@@ -70,6 +71,7 @@ class Sequence:
         self, frame: Generate, prompt: Prompt, sampler: Sampler, now: int, wishes: Wishes | None = None
     ) -> None:
         self.id = frame.id
+        self.adapters = frame.adapters
         self.prompt = prompt.tokens
         self.cut = prompt.cut
         self.sampler = sampler

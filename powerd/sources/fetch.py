@@ -17,10 +17,11 @@ from powerd.sources.outbound import Outbound
 from powerd.sources.source import Source
 from powerd.sources.transfer import download
 from powerd.store.files import stamp
-from powerd.store.gguf import GgufError, read_header
+from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.store import Store
 
 OnProgress = Callable[[int, int], None]
+Check = Callable[[Header], None]
 
 _BUILTIN = {"demo": "tiny-chat-q8_0.gguf"}
 
@@ -33,12 +34,14 @@ async def fetch(
     on_progress: OnProgress = lambda _completed, _total: None,
     outbound: Outbound | None = None,
     on_tag: Callable[[str], None] = lambda _tag: None,
+    check: Check = Header.check_model,
 ) -> Digest:
     """Bring the weights of `source` into the store and return their digest; with `expect`, only those bytes.
 
     `on_progress` hears (bytes completed, bytes in all or 0) on the event loop, `on_tag` what a web server says of the
     file's state (its ETag). Cancelling stops within a chunk and
-    leaves nothing behind. Raises SourceFailed, NoSpace, StoreFailed, BadRequest for an unsupported source.
+    leaves nothing behind. `check` looks at what was fetched before it is taken, and raises GgufError or BadRequest for
+    what is not wanted. Raises SourceFailed, NoSpace, StoreFailed, BadRequest for an unsupported source.
     """
     if not source.supported:
         raise BadRequest(source.why_not, "source")
@@ -50,10 +53,10 @@ async def fetch(
     if source.kind == "url":
         async with contextlib.nullcontext(outbound) if outbound is not None else Outbound() as way_out:
             link = Link(way_out, source.url)
-            digest = await _download(source, link, store, expect, on_progress, way_out)
+            digest = await _download(source, link, store, expect, on_progress, way_out, check)
             on_tag(link.tag)
             return digest
-    return await _take(source, store, expect, on_progress)
+    return await _take(source, store, expect, on_progress, check)
 
 
 def identity(source: Source) -> str:
@@ -84,9 +87,9 @@ def path_of(source: Source) -> Path:
     return source.path
 
 
-async def _take(source: Source, store: Store, expect: Digest | None, on_progress: OnProgress) -> Digest:
+async def _take(source: Source, store: Store, expect: Digest | None, on_progress: OnProgress, check: Check) -> Digest:
     path = path_of(source)
-    await asyncio.to_thread(_check_file, path, source)
+    await asyncio.to_thread(_check_file, path, source, check)
     loop = asyncio.get_running_loop()
     stop = threading.Event()
 
@@ -108,7 +111,13 @@ async def _take(source: Source, store: Store, expect: Digest | None, on_progress
 
 
 async def _download(
-    source: Source, link: Link, store: Store, expect: Digest | None, on_progress: OnProgress, outbound: Outbound
+    source: Source,
+    link: Link,
+    store: Store,
+    expect: Digest | None,
+    on_progress: OnProgress,
+    outbound: Outbound,
+    check: Check,
 ) -> Digest:
     return await download(
         store,
@@ -116,16 +125,18 @@ async def _download(
         link,
         digest=expect,
         on_progress=on_progress,
-        check=lambda path: _check_file(path, source),
+        check=lambda path: _check_file(path, source, check),
         gguf=True,
     )
 
 
-def _check_file(path: Path, source: Source) -> None:
-    """Raise SourceFailed unless the file is a model."""
+def _check_file(path: Path, source: Source, check: Check) -> None:
+    """Raise SourceFailed unless the file is what is wanted."""
     try:
-        read_header(path).check_model()
+        check(read_header(path))
     except GgufError as error:
         raise SourceFailed(f"{source.text}: {error}") from None
+    except BadRequest as error:
+        raise SourceFailed(error.message) from None
     except OSError as error:
         raise SourceFailed(f"{source.text}: {error.strerror}") from None

@@ -146,6 +146,11 @@ class Header:
         value = self.metadata.get(f"{self.architecture}.pooling_type")
         return value if type(value) is int else None
 
+    def _pooling(self) -> str:
+        """The same in words; a model that makes vectors and does not say how is asked for the mean."""
+        kinds = {0: "mean", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
+        return "" if self.pooling_type is None else kinds.get(self.pooling_type, "mean")
+
     @property
     def chat_template(self) -> str | None:
         """The Jinja text that came with the weights."""
@@ -182,6 +187,8 @@ class Header:
             kv_width=self.kv_width,
             vocab=self.vocab,
             trained_context=self.context_length,
+            pooling=self._pooling(),
+            causal=self.metadata.get(f"{self.architecture}.attention.causal") is not False,
             heads=max(self._per_layer("attention.head_count") or (), default=0),
             feed_forward=self._feed_forward(),
             input_bytes=self._size_of("token_embd.weight"),

@@ -62,6 +62,7 @@ class StoredModel:
     params: dict[str, object] = field(default_factory=dict)
     messages: tuple[tuple[str, str], ...] = ()
     licenses: tuple[str, ...] = ()
+    adapters: tuple[tuple[Layer, Path], ...] = ()  # LoRA files, in the manifest's order
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,14 @@ class Unreadable(ValueError):
     """A model cannot be served; the message says why in a few words."""
 
 
+class Remote(Unreadable):
+    """The manifest stands for a model that runs at `host`."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__("it stands for a cloud model and has no weights")
+        self.host = host
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A model as it was read, and the stamps of every file it was read from."""
@@ -87,6 +95,9 @@ class Reader:
             weights=paths[weights.digest],
             weights_digest=weights.digest,
             header=header,
+            adapters=tuple(
+                (layer, paths[layer.digest]) for layer in manifest.layers if layer.media_type == m.ADAPTER_TYPE
+            ),
         )
         return _with_texts(model, paths), files
 
@@ -146,7 +157,7 @@ def _weights(manifest: Manifest, config: dict[str, object]) -> Layer:
     if weights:
         raise Unreadable(f"it has {len(weights)} layers of weights; one is served")
     if config.get("remote_host") or config.get("remote_model"):
-        raise Unreadable("it stands for a cloud model and has no weights")
+        raise Remote(str(config.get("remote_host") or ""))
     raise Unreadable("it has no GGUF weights")
 
 

@@ -24,7 +24,7 @@ from powerd.store.lock import DirectoryLock
 from powerd.store.lower import LowerStores
 from powerd.store.manifest import CONFIG_TYPE, MAX_MANIFEST, Layer, StoredModel, build_manifest, parse_manifest
 from powerd.store.partial import Partial, begun
-from powerd.store.reader import Reader, Unreadable
+from powerd.store.reader import Reader, Remote, Unreadable
 from powerd.store.shelf import Shelf
 from powerd.store.take import OnProgress
 from powerd.store.tree import ManifestTree
@@ -42,6 +42,8 @@ class Store:
         self.root = root
         #: What models() found wrong at its last call, a sentence each.
         self.problems: list[str] = []
+        #: Hosts of the models that run elsewhere, by the key of their name.
+        self.remotes: dict[str, str] = {}
         self._own = Shelf(root, own=True)
         self._blobs = Blobs(self._own, quota)
         self._lock = DirectoryLock(root / ".powerd" / "lock")
@@ -84,6 +86,7 @@ class Store:
         """
         found: list[StoredModel] = []
         problems: list[str] = []
+        remotes: dict[str, str] = {}
         listed: dict[str, Path] = {}
         for shelf in (self._own, *self.lower.shelves):
             for path, name in shelf.names():
@@ -94,9 +97,11 @@ class Store:
                     try:
                         found.append(self._reader.model(name, path, read_only=not shelf.own))
                     except Unreadable as error:
+                        if isinstance(error, Remote):
+                            remotes[name.key] = error.host
                         problems.append(f"{name} in {shelf.root} is left out: {error}")
         self._reader.forget_all_but(listed.values())
-        self.problems = problems
+        self.problems, self.remotes = problems, remotes
         return sorted(found, key=lambda model: model.modified, reverse=True)
 
     def find(self, name: Name) -> StoredModel | None:

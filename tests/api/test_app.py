@@ -85,6 +85,11 @@ def test_s27_no_route_is_reached_past_the_guards(rig: Rig, route: Route) -> None
             assert rig.ask(method, path, {}, origin="https://evil").status_code == 403
 
 
+#: Answered without a look at the body.
+UNREAD = {
+    *("/v1/responses", "/api/me", "/api/signout"),
+    *("/api/experimental/web_search", "/api/experimental/web_fetch"),
+}
 #: A blob may be as large as the store has room for: test_blobs.
 LIMITED = [route for route in TCP_ROUTES if route.methods.keys() & {"POST", "DELETE"} and not route.below]
 
@@ -95,7 +100,7 @@ def test_h08_every_route_that_reads_a_body_has_a_limit(rig: Rig, route: Route) -
     limit = 2000 if route.inference else 1000
     method = next(method for method in route.methods if method in ("POST", "DELETE"))
     answer = rig.ask(method, route.path, b"{" + b" " * limit + b"}", app=app)
-    assert answer.status_code in (413, 501)
+    assert answer.status_code == 413 or route.path in UNREAD
     if answer.status_code == 413:
         assert answer.headers["connection"] == "close"
         assert f"{limit} bytes" in answer.text
@@ -103,7 +108,7 @@ def test_h08_every_route_that_reads_a_body_has_a_limit(rig: Rig, route: Route) -
 
 def test_routes_that_change_models_are_marked_so(rig: Rig) -> None:
     managing = {route.path for route in TCP_ROUTES if route.manages}
-    assert managing == {f"/api/{name}" for name in ("pull", "push", "create", "copy", "delete", "blobs")}
+    assert managing == {f"/api/{name}" for name in ("pull", "push", "create", "copy", "delete", "blobs")} | {"/pull"}
 
 
 @pytest.mark.parametrize("route", TCP_ROUTES, ids=lambda route: route.path)
@@ -128,7 +133,10 @@ def test_routes_that_change_models_are_marked_so(rig: Rig) -> None:
 def test_no_body_makes_any_route_answer_500(rig: Rig, route: Route, body: bytes) -> None:
     for method in route.methods:
         answer = rig.ask(method, route.path, body)
-        assert answer.status_code < 500 or answer.status_code == 501, (method, answer.text)
+        failed = (
+            {501, 502} if route.path == "/pull" else {501}
+        )  # a source that does not answer is 502 where nothing streams
+        assert answer.status_code < 500 or answer.status_code in failed, (method, answer.text)
         if answer.status_code >= 400 and method != "HEAD":
             assert answer.json()["error"]
 

@@ -208,7 +208,7 @@ def generate(rig: Rig, **body: Any) -> Any:
 def test_h11_options_without_effect_are_named_in_a_header(rig: Rig) -> None:
     assert (
         generate(rig, options={"num_gpu": 3, "num_thread": 2, "tfs_z": 1}).headers["x-powerd-ignored"]
-        == "num_gpu, num_thread"
+        == "num_gpu, num_thread, tfs_z"
     )
     assert "x-powerd-ignored" not in generate(rig, options={"temperature": 0}).headers
 

@@ -102,6 +102,7 @@ def main() -> None:
         figures = constrained.measured(MODEL, streams, 128)
         tell(f"constrained by unconstrained, {streams} at once", target=0.9, **figures)
     tell("telling an answer apart, per token", target_us=20, **python("tests.bench.parsing"))
+    tell("embeddings of short inputs, test model", target_ms=20, **python("tests.bench.vectors"))
     tell("start on a full store", **store.starting())
     if store.available():
         tell("pull of 1 GiB from loopback", **store.pulling())

@@ -1,4 +1,4 @@
-"""A scripted peer on a Unix socket: powerctl's daemon in tests, and powerctl run against it as a real process."""
+"""A scripted peer on a Unix socket or a port: powerctl's daemon in tests, and powerctl run against it as a process."""
 
 from __future__ import annotations
 
@@ -50,15 +50,37 @@ class ScriptedDaemon:
     went_away: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> ScriptedDaemon:
-        self._server = _Server(str(self.path), _handler(self))
+        self._server = self._listening()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         return self
+
+    def _listening(self) -> socketserver.BaseServer:
+        return _Server(str(self.path), _handler(self))
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class ScriptedServer(ScriptedDaemon):
+    """The same on a port of this machine, for the `ollama` command."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    def _listening(self) -> socketserver.BaseServer:
+        server = _PortServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        return server
+
+
+class _PortServer(socketserver.ThreadingTCPServer):
+    block_on_close = True
+    daemon_threads = False
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

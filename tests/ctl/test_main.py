@@ -48,13 +48,15 @@ def test_the_version_needs_no_daemon() -> None:
 
 
 def test_piped_input_reaches_the_model(daemon: ScriptedDaemon) -> None:
+    daemon.script["POST /api/show"] = document({"capabilities": ["completion"]})
     daemon.script["POST /api/generate"] = ndjson({"response": "Ja."}, {"done": True})
     answer = powerctl("run", "demo", "?", "--socket", str(daemon.path), stdin="grüße".encode())
     assert answer == (0, "Ja.\n\n", "")
-    assert daemon.asked[0][1]["prompt"] == "grüße ?"
+    assert daemon.asked[1][1]["prompt"] == "grüße ?"
 
 
 def test_ctrl_c_cancels_and_exits_130_without_a_traceback(daemon: ScriptedDaemon) -> None:
+    daemon.script["POST /api/show"] = document({"capabilities": ["completion"]})
     daemon.script["POST /api/generate"] = ndjson({"response": "endless "}, ending="hold")
     process = subprocess.Popen(
         command("--socket", str(daemon.path), "run", "demo", "hi"),
@@ -139,12 +141,6 @@ def test_a_terminal_gets_colours_unless_refused(
     code, seen = on_a_terminal("--socket", str(daemon.path), "status", **environ)
     assert code == 0
     assert ("\x1b[32mas declared\x1b[0m" in seen) is coloured
-
-
-def test_run_on_a_terminal_without_a_prompt_does_not_wait_for_one(daemon: ScriptedDaemon) -> None:
-    code, _ = on_a_terminal("--socket", str(daemon.path), "run", "demo")
-    assert code == 64
-    assert daemon.asked == []
 
 
 def test_status_imports_nothing_it_does_not_need(daemon: ScriptedDaemon) -> None:

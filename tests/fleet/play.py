@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from powerd.errors import PowerError
 from powerd.fleet.budget import Estimate
 from powerd.fleet.check import check
@@ -31,6 +33,12 @@ def model(
     width = GIB // 1024 if per_context else 0
     shape = Shape(gib * GIB - context * parallel * width, 1, 0, width, 0, 1 << 20)
     return Deployment(f"/weights/{name}", name * 64, context, parallel, shape, context_auto=auto)
+
+
+def embedder(name: str, gib: int = 1) -> Deployment:
+    """An embedding model's deployment."""
+    plain = model(name, gib)
+    return msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, pooling="mean", causal=False))
 
 
 def read_back(deployment: Deployment, size: int = 1, devices: Mapping[str, int] | None = None) -> ReadBack:

@@ -14,7 +14,7 @@ from powerd.fleet.foretell import foretell
 from powerd.fleet.terms import FleetConfig, Reason, SchedulingClass
 from powerd.fleet.views import failures, overrides, views
 from powerd.fleet.why import why_request
-from tests.fleet.play import Play, model, wish
+from tests.fleet.play import Play, embedder, model, wish
 
 MODELS = {
     "a": model("a", 3),
@@ -23,6 +23,7 @@ MODELS = {
     "g": model("g", 2, auto=True, per_context=True),
     "h": model("h", 3, auto=True, per_context=True),
     "x": model("x", 12),
+    "v": embedder("v", 2),
     "p": model("p", parallel=2),
     "q": model("q"),
     "r": model("r"),
@@ -59,9 +60,13 @@ class Fleets(RuleBasedStateMachine):
         num_ctx=st.sampled_from([None, None, 512, 2048, 4096, 90_000]),
         kind=st.sampled_from(sorted(CLASSES)),
         options=st.sampled_from([None, "declared", "grow", "reject"]),
+        embeds=st.booleans(),
     )
-    def ask(self, name: str, keep_alive: float | None, num_ctx: int | None, kind: str, options: str | None) -> None:
+    def ask(
+        self, name: str, keep_alive: float | None, num_ctx: int | None, kind: str, options: str | None, embeds: bool
+    ) -> None:
         changes = {"keep_alive": keep_alive, "num_ctx": num_ctx, "scheduling_class": kind, "request_options": options}
+        changes["embeds"] = embeds
         self.play.ask(MODELS[name], **changes, request_id=str(self.play.ticket + 1))
 
     @rule(name=NAMES, deadline=st.sampled_from([1.0, 20.0, math.inf]))

@@ -79,10 +79,9 @@ def test_versions_lose_their_v() -> None:
 
 
 def test_what_is_kept_and_not_acted_on_is_told() -> None:
-    request = CreateRequest("x", renderer="r", parser="p", template="{{ .Prompt }}", adapters={"a": "b"})
+    request = CreateRequest("x", renderer="r", parser="p", template="{{ .Prompt }}")
     assert [text.split()[:3] for text in request.warnings] == [
         ["warning:", "renderer", "'r'"],
         ["warning:", "parser", "'p'"],
-        ["warning:", "the", "adapter"],
     ]
     assert CreateRequest("x", template="{% x %}").warnings == []

@@ -26,6 +26,7 @@ class Stored:
     """As much of a stored model as deciding looks at."""
 
     weights = "/blob"
+    adapters = ()
 
     class weights_digest:  # stands in for a Digest
         hex = "a" * 64
@@ -88,9 +89,12 @@ def test_the_variables_are_the_defaults_of_every_model() -> None:
         "OLLAMA_KV_CACHE_TYPE": "q4_0",
         "OLLAMA_FLASH_ATTENTION": "1",
         "OLLAMA_SCHED_SPREAD": "1",
+        "OLLAMA_NUM_GPU": "3",
     }
     cards = machine(80, 80).devices
     made = decided(NodeDefaults.of(load({}, environ, {}), cards))
+    assert made.gpu_layers == 3
+    assert decided(NodeDefaults.of(load({}, environ, {}), cards), gpu_layers=5).gpu_layers == 5
     assert (made.context, made.parallel, made.kv_cache, made.flash_attention) == (9000, 2, "q4_0", "on")
     assert made.placement.devices == ("CUDA0", "CUDA1")
     assert made.context_auto, "a request may still ask for more"

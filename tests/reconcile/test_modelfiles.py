@@ -26,7 +26,7 @@ def source(path: Path, text: str) -> None:
     [
         ("SYSTEM x", "no FROM line"),
         ("FROM a\nFROM b", "has one FROM line, and this has 2"),
-        ("FROM ./a.gguf\nADAPTER ./l.gguf", "ADAPTER is not available"),
+        ("FROM ./a.gguf\nADAPTER https://h/l.gguf", "name a LoRA adapter's GGUF file"),
         ("FROM ./Modelfile", "names another Modelfile"),
         ("FROM ./none.gguf", "there is no such file"),
         ("FROM models/a.gguf", "begin with / or ./"),

@@ -75,6 +75,7 @@ class LetterModel:
     """What the engine gives for a sequence."""
 
     can_shift = True
+    adapters: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.letters = Letters()

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from powerd.protocol import HEADER, Delta, Failed, Finished, FromRunner, Generate, Stats
+from powerd.runner.embedding import Context, Embeddings
 from powerd.runner.engine import Engine, Mail
 from powerd.runner.extras import Wishes
 from powerd.runner.llama import EngineBroken, Model
@@ -55,6 +56,9 @@ class Scripted:
         self.forgotten: list[int] = []
         self.dropped: list[tuple[int, int, int]] = []
         self._script = script
+
+    def apply(self, adapters: tuple[tuple[str, float], ...]) -> str:
+        return "" if not adapters else "no adapters here"
 
     def decode(self) -> str:
         return self._script.pop(0)() if self._script else ""
@@ -102,7 +106,8 @@ class Rig:
         self._ours, theirs = socket.socketpair()
         self._theirs = theirs
         scheduler: Scheduler[Sequence] = Scheduler(slots, 512)
-        self.engine = Engine(cast(Model, self.model), scheduler, 100, self.mail, Outbox(theirs), lambda: 0)
+        embeddings = Embeddings(lambda: cast(Context, None))
+        self.engine = Engine(cast(Model, self.model), scheduler, 100, self.mail, Outbox(theirs), lambda: 0, embeddings)
         self.samplers: list[Sampler] = []
 
     def ask(self, number: int, tokens: int = 2) -> None:

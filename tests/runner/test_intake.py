@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from powerd.protocol import Cancel, Count, Counted, Cut, Failed, Finished, Generate, Part
+from powerd.protocol import Cancel, Count, Counted, Cut, Embed, Failed, Finished, Generate, Part
+from powerd.runner.inputs import InputMaker
 from powerd.runner.intake import Intake
+from powerd.runner.pooling import Job
 from powerd.runner.sequence import Sequence
 from tests.runner.letters import LetterModel
 
@@ -16,12 +18,17 @@ class Rig:
     def __init__(self, context: int = 200_000) -> None:
         model = LetterModel()
         self.letters = model.letters
-        self.admitted: list[Sequence | Cancel] = []
+        self.admitted: list[Sequence | Job | Cancel] = []
         self.answers: list[Counted | Cut | Failed | Finished] = []
         self.done = threading.Event()
-        self.intake = Intake(model.vocabulary, model.maker(context).make, self.admit, self.answer, lambda: 0)
+        sequences, inputs = model.maker(context), InputMaker(model.vocabulary, context)
 
-    def admit(self, made: Sequence | Cancel) -> None:
+        def make(frame: Generate | Embed, text: bytes, now: int) -> Sequence | Job:
+            return inputs.make(frame, text) if isinstance(frame, Embed) else sequences.make(frame, text, now)
+
+        self.intake = Intake(model.vocabulary, make, self.admit, self.answer, lambda: 0)
+
+    def admit(self, made: Sequence | Job | Cancel) -> None:
         self.admitted.append(made)
         self.done.set()
 
@@ -60,6 +67,28 @@ def test_a_long_text_cancelled_meanwhile_never_reaches_the_engine() -> None:
     assert isinstance(finished, Finished)
     assert (finished.reason, finished.prompt_tokens) == ("cancel", 100_001)
     assert not rig.admitted
+
+
+def test_a_long_input_cancelled_meanwhile_never_reaches_the_engine() -> None:
+    rig = Rig()
+    rig.letters.may_go_on.clear()
+    rig.intake.embed(Embed(1, LONG))
+    rig.intake.cancel(Cancel(1))
+    rig.letters.may_go_on.set()
+    assert rig.done.wait(10)
+    assert rig.answers == [Failed(1, "cancelled", "the request was cancelled")]
+    assert not rig.admitted
+
+
+def test_an_input_is_admitted_as_a_job_and_a_broken_one_refused() -> None:
+    rig = Rig()
+    rig.intake.embed(Embed(1, "ok"))
+    (job,) = rig.admitted
+    assert isinstance(job, Job)
+    rig.intake.embed(Embed(2, "", parts=2))
+    (failed,) = rig.answers
+    assert isinstance(failed, Failed)
+    assert "2 parts of the text were announced and 0 came" in failed.message
 
 
 def test_an_id_whose_text_is_still_read_is_in_use() -> None:

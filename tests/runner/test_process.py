@@ -95,7 +95,6 @@ def test_a_file_that_is_no_model_is_a_failed_load(spawn: Spawn, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("file", "why"),
     [
-        ("tiny-embed-q8_0.gguf", "embedding model; chat and completion need a generative one"),
         ("tiny-chat-mmproj-f16.gguf", "CLIP cannot be used as main model"),
         ("tiny-chat-pirate-lora-f16.gguf", "llama.context_length"),
     ],

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from powerd.runner.scheduler import MILLISECOND, Pace, Plan, Scheduler, share
+from powerd.runner.scheduler import Pace, Plan, Scheduler, share
+from powerd.runner.turns import MILLISECOND
 
 
 @dataclass(eq=False)
 class Work:
     remaining: int
     slot: int = -1
+    adapters: tuple[tuple[str, float], ...] = ()
 
 
 def run(scheduler: Scheduler[Work], plan: Plan[Work], took: int = MILLISECOND) -> None:
@@ -207,3 +209,30 @@ def test_every_prompt_is_fed_whole_and_batches_never_overflow(lengths: list[int]
         steps += 1
     assert not any(work.remaining for work in works)
     assert steps <= sum(lengths) + len(lengths)
+
+
+def test_a_batch_holds_one_adapter_set_and_the_sets_take_turns() -> None:
+    scheduler: Scheduler[Work] = Scheduler(4, 64)
+    pirate = (("a" * 64, 1.0),)
+    works = [Work(0), Work(0, adapters=pirate), Work(0), Work(30, adapters=pirate)]
+    for work in works:
+        scheduler.add(work)
+    seen = []
+    for _ in range(4):
+        plan = scheduler.plan()
+        rows = [*plan.decode, *(work for work, _ in plan.prefill)]
+        assert {work.adapters for work in rows} == {plan.adapters}
+        seen.append((plan.adapters, len(rows)))
+        run(scheduler, plan, 30 * MILLISECOND)
+    assert seen == [((), 2), (pirate, 2)] * 2
+
+
+def test_a_prompt_of_one_set_leaves_the_streams_of_another_smooth() -> None:
+    """Alone, a prompt may take a quarter of a second at once; not while others wait for their next token."""
+    scheduler: Scheduler[Work] = Scheduler(2, 512)
+    scheduler.pace = measured(4.0, 1.0, rows=1)
+    scheduler.add(Work(0))
+    scheduler.add(Work(4000, adapters=(("a" * 64, 1.0),)))
+    run(scheduler, scheduler.plan(), 30 * MILLISECOND)
+    (_, part) = scheduler.plan().prefill[0]
+    assert part <= 80

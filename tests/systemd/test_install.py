@@ -24,6 +24,9 @@ def test_a_staged_install_knows_nothing_of_where_it_was_made(machine: Machine) -
         assert (found.returncode, found.stdout) == (1, "")
     assert machine.ok("readlink", "/usr/local/bin/powerd") == "../lib/powerd/bin/powerd"
     assert machine.ok("powerctl", "--version").startswith("powerctl ")
+    completions = ("bash-completion/completions/powerctl", "zsh/site-functions/_powerctl")
+    for made in ("man/man1/powerctl.1", *completions, "fish/vendor_completions.d/powerctl.fish"):
+        assert "powerctl" in machine.path(f"/usr/local/share/{made}").read_text()
 
 
 def test_what_is_installed_does_not_import_from_where_it_is_called(machine: Machine) -> None:

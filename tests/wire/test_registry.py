@@ -73,6 +73,23 @@ def test_push_and_pull_on_a_second_machine_give_the_same_bytes(tmp_path: Path, h
         assert (report["fits"], report["missing"]) == (True, 0)
 
 
+def test_the_short_routes_pull_load_and_chat(tmp_path: Path, host: str) -> None:
+    name = f"{host}/library/short"
+    with Powerd(tmp_path, models=DEMO, config=insecure(host)) as powerd, ollama.Client(host=powerd.url) as client:
+        powerd.wait("Fits", "demo")
+        client.create(name, from_="demo", parameters={"temperature": 0})
+        client.push(name)
+        client.delete(name)
+        assert powerd.post("/chat", {"model": name, "messages": [{"role": "user", "content": "x"}]}).status_code == 404
+        pulled = powerd.post("/pull", {"model": name, "init": True}).json()
+        assert (pulled["status"], pulled["backend"]["preferred_quantized"]) == ("ok", True)
+        assert powerd.get("/status").json()["cached_models"] == ["demo"]  # the same weights: one runner serves both
+        loaded = {row["model"]: row["loaded"] for row in powerd.get("/models").json()["models"]}
+        assert loaded[f"{name}:latest"] is True
+        asked = {"model": name, "messages": [{"role": "user", "content": "What is 2 + 3?"}]}
+        assert "5" in powerd.post("/chat", asked).json()["message"]["content"]
+
+
 def test_a_declared_model_from_a_registry_inherits_and_is_quantized(tmp_path: Path, host: str) -> None:
     (tmp_path / "maker").mkdir()
     full = gguf_maker.full(tmp_path / "full.gguf")[0]

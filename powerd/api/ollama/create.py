@@ -29,7 +29,9 @@ async def create(call: Call) -> None:
 
 def request(body: CreateBody) -> CreateRequest:
     """The body as what powerd can make. Raises BadRequest, Unsupported."""
-    for name in ("remote_host", "draft_files", "draft_quantize"):
+    if body.remote_host:
+        raise Unsupported("remote_host: powerd runs models on this machine only", "remote_host")
+    for name in ("draft_files", "draft_quantize"):
         if getattr(body, name):
             raise Unsupported(f"{name}: not available in this version of powerd", name)
     if len(body.messages) > translate.MAX_MESSAGES:

@@ -6,18 +6,20 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from powerd.api import inference, stream
 from powerd.api.ask import Ask
-from powerd.api.call import Call, Dialect, Handler, Route, not_yet
-from powerd.api.ollama import blobs, create, frames, listing, show, transfers, translate
+from powerd.api.call import Call, Dialect, Handler, Route
+from powerd.api.ollama import account, blobs, create, embed, frames, listing, show, transfers, translate
 from powerd.api.ollama.schema import ChatRequest, CopyRequest, GenerateRequest, ModelRequest, ShowRequest
 from powerd.api.rendering import conversation, rendered, template
-from powerd.errors import BadRequest, NotFound, PowerError
+from powerd.errors import BadRequest, Forbidden, NotFound, PowerError
 from powerd.names import Name
 from powerd.reconcile.offer import Offer
-from powerd.store.gguf import read_array
-from powerd.store.gguf_types import Array
+from powerd.store.gguf import GgufError, read_array, read_header
+from powerd.store.manifest import PROJECTOR_TYPE, StoredModel
+from powerd.store.store import Store
 
 #: The Ollama whose API this is: clients compare it before they use a feature. powerd's own stands beside it.
 OLLAMA_VERSION = "0.33.0"
@@ -70,18 +72,38 @@ async def show_model(call: Call) -> None:
         offer = call.context.library.find(asked)
     except NotFound:
         raise NotFound(f"model '{Name.parse(asked).display}' not found") from None
-    path = offer.stored.weights
-
-    def arrays(array: Array) -> Sequence[object]:
-        return read_array(path, array)
-
-    shown = await asyncio.to_thread(
-        show.show, offer, system=request.system, options=request.options, arrays=arrays if request.verbose else None
-    )
+    except Forbidden:
+        raise Forbidden("ollama cloud is disabled: remote model details are unavailable") from None
+    shown = await asyncio.to_thread(_shown, call.context.store, offer, request)
     info = shown["model_info"]
     if isinstance(info, dict) and call.header(b"user-agent").startswith("GitHubCopilotChat/"):
         info["general.basename"] = asked
     await call.json(shown)
+
+
+def _shown(store: Store, offer: Offer, request: ShowRequest) -> dict[str, object]:
+    """Everything known of a model, its projector's header read for it."""
+    stored = offer.stored
+    return show.show(
+        offer,
+        system=request.system,
+        options=request.options,
+        weights=show.Weights(stored.header, partial(read_array, stored.weights)),
+        projector=_projector(store, stored),
+        verbose=request.verbose,
+    )
+
+
+def _projector(store: Store, stored: StoredModel) -> show.Weights | None:
+    """The first projector's weights; None without one, and for one that cannot be read."""
+    layer = next((layer for layer in stored.layers if layer.media_type == PROJECTOR_TYPE), None)
+    path = store.blob(layer.digest) if layer is not None else None
+    if path is None:
+        return None
+    try:
+        return show.Weights(read_header(path), partial(read_array, path))
+    except (GgufError, OSError):
+        return None
 
 
 # ---------------------------------------------------------------- inference
@@ -90,6 +112,7 @@ async def show_model(call: Call) -> None:
 async def generate(call: Call) -> None:
     """POST /api/generate."""
     request = await call.decoded(GenerateRequest)
+    translate.check_first(request)
     request.model = request.model or call.context.default_model
     if not request.model:
         raise NotFound("model '' not found")
@@ -106,6 +129,7 @@ async def generate(call: Call) -> None:
 async def chat(call: Call) -> None:
     """POST /api/chat."""
     request = await call.decoded(ChatRequest)
+    translate.check_first(request)
     request.model = request.model or call.context.default_model
     if not request.model:
         raise BadRequest("model is required", "model")
@@ -187,8 +211,12 @@ ROUTES: Sequence[Route] = (
         manages=True,
         below=True,
     ),
-    Route("/api/embed", DIALECT, {"POST": not_yet("embedding")}, inference=True),
-    Route("/api/embeddings", DIALECT, {"POST": not_yet("embedding")}, inference=True),
-    Route("/api/me", DIALECT, {"POST": not_yet("an ollama.com account")}),
-    Route("/api/signout", DIALECT, {"POST": not_yet("an ollama.com account")}),
+    Route("/api/embed", DIALECT, {"POST": embed.embed}, inference=True),
+    Route("/api/embeddings", DIALECT, {"POST": embed.embeddings}, inference=True),
+    Route("/api/me", DIALECT, {"POST": account.disabled("the account")}),
+    Route("/api/signout", DIALECT, {"POST": account.signout}),
+    Route("/api/user/keys", DIALECT, {"DELETE": account.signout}, below=True),
+    Route("/api/experimental/web_search", DIALECT, {"POST": account.disabled("web search")}),
+    Route("/api/experimental/web_fetch", DIALECT, {"POST": account.disabled("web fetch")}),
+    Route("/api/experimental/model-recommendations", DIALECT, {"GET": account.recommendations}),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ import msgspec
 from powerd.api.ollama.listing import details, modified
 from powerd.modelfile import Command, Modelfile, write
 from powerd.reconcile.offer import Offer
+from powerd.store.gguf import Header
 from powerd.store.gguf_types import Array, Value
 from powerd.store.manifest import ADAPTER_TYPE, PROJECTOR_TYPE
 
@@ -17,48 +20,67 @@ from powerd.store.manifest import ADAPTER_TYPE, PROJECTOR_TYPE
 _SHOWN_ELSEWHERE = frozenset({"general.name", "tokenizer.chat_template"})
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A GGUF file's header, and what reads the arrays it was too short for."""
+
+    header: Header
+    arrays: Callable[[Array], Sequence[object]]
+
+
 def show(
-    offer: Offer, *, system: str, options: Mapping[str, Any], arrays: Callable[[Array], Sequence[object]] | None
+    offer: Offer,
+    *,
+    system: str = "",
+    options: Mapping[str, Any] = MappingProxyType({}),
+    weights: Weights,
+    projector: Weights | None = None,
+    verbose: bool = False,
 ) -> dict[str, object]:
     """The answer. `system` and `options` are laid over the model's for display only.
 
-    `arrays` reads an array of the header; without it arrays are null, which keeps the answer small.
+    Unless `verbose`, arrays are null, which keeps the answer small. Raises what the reading of arrays raises.
     """
     stored = offer.stored
+    config = stored.config
     texts = {
         "license": "\n".join(stored.licenses),
         "modelfile": modelfile(offer),
         "parameters": parameters({**_parameters(offer), **options}),
         "template": template(offer),
         "system": system or offer.system or "",
+        "renderer": str(config.get("renderer") or ""),
+        "parser": str(config.get("parser") or ""),
     }
     messages = [{"role": role, "content": content} for role, content in offer.messages]
     return {
         **{name: text for name, text in texts.items() if text},
         "details": details(offer, lengths=False),
         **({"messages": messages} if messages else {}),
-        "model_info": model_info(offer, arrays),
+        "model_info": info(weights, verbose=verbose),
+        **({"projector_info": info(projector, verbose=verbose)} if projector is not None else {}),
         "tensors": [{"name": t.name, "type": t.type, "shape": list(t.shape)} for t in stored.header.tensors],
         "capabilities": list(offer.capabilities),
         "modified_at": modified(offer),
-        **({"requires": requires} if (requires := stored.config.get("requires")) else {}),
+        **({"requires": requires} if (requires := config.get("requires")) else {}),
     }
 
 
-def model_info(offer: Offer, arrays: Callable[[Array], Sequence[object]] | None) -> dict[str, object]:
-    """The header's metadata with the parameter count among it."""
-    header = offer.stored.header
-    info: dict[str, object] = {
-        key: _plain(value, arrays) for key, value in header.metadata.items() if key not in _SHOWN_ELSEWHERE
+def info(weights: Weights, *, verbose: bool) -> dict[str, object]:
+    """A header's metadata with the parameter count among it."""
+    found: dict[str, object] = {
+        key: _plain(value, weights, verbose=verbose)
+        for key, value in weights.header.metadata.items()
+        if key not in _SHOWN_ELSEWHERE
     }
-    info["general.parameter_count"] = header.parameter_count
-    return info
+    found["general.parameter_count"] = weights.header.parameter_count
+    return found
 
 
-def _plain(value: Value, arrays: Callable[[Array], Sequence[object]] | None) -> object:
+def _plain(value: Value, weights: Weights, *, verbose: bool) -> object:
     if not isinstance(value, Array):
         return value
-    return list(arrays(value)) if arrays is not None else None
+    return list(weights.arrays(value)) if verbose or not value.count else None
 
 
 def template(offer: Offer) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from powerd.api import tools
 from powerd.api.ask import Ask, Format
+from powerd.api.ollama import images
 from powerd.api.ollama.schema import ChatMessage, ChatRequest, GenerateRequest, Inference
 from powerd.api.ollama.times import FOR_EVER
 from powerd.catalog.spec import Template
@@ -31,6 +32,8 @@ def chat(request: ChatRequest) -> Ask:
     if len(request.messages) > MAX_MESSAGES:
         raise BadRequest(f"messages[{MAX_MESSAGES}]: a conversation holds at most {MAX_MESSAGES} messages", "messages")
     wishes = _wishes(request)
+    for index, message in enumerate(request.messages):
+        images.check(message.images or (), f"messages[{index}].images")
     if any(message.images for message in request.messages):
         wishes["needs"] += ("vision",)
     return Ask(request.model, messages=tuple(_message(message) for message in request.messages), **wishes)
@@ -43,6 +46,7 @@ def generate(request: GenerateRequest) -> Ask:
     wishes = _wishes(request)
     if request.suffix:
         wishes["needs"] += ("insert",)
+    images.check(request.images, "images")
     if request.images:
         wishes["needs"] += ("vision",)
     return Ask(
@@ -62,8 +66,6 @@ def generate(request: GenerateRequest) -> Ask:
 
 def _wishes(request: Inference) -> dict[str, Any]:
     """The fields of an Ask that chat and generate have in common."""
-    if not 0 <= request.top_logprobs <= 20:
-        raise BadRequest("top_logprobs must be between 0 and 20", "top_logprobs")
     thinking = think(request.think)
     needs = (("thinking",) if thinking else ()) + (("tools",) if request.tools else ())
     return {
@@ -78,6 +80,12 @@ def _wishes(request: Inference) -> dict[str, Any]:
         "shift": request.shift,
         "needs": needs,
     }
+
+
+def check_first(request: Inference) -> None:
+    """What Ollama judges before it looks for the model. Raises BadRequest."""
+    if not 0 <= request.top_logprobs <= 20:
+        raise BadRequest("top_logprobs must be between 0 and 20", "top_logprobs")
 
 
 def answer_format(value: Any) -> Format | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from powerd.api import inference, stream
 from powerd.api.ask import Ask
 from powerd.api.call import Call, Dialect, Route, not_yet
-from powerd.api.openai import frames, translate
+from powerd.api.openai import embeddings, frames, translate
 from powerd.api.openai.schema import ChatRequest, CompletionRequest, Sampled
 from powerd.errors import BadRequest
 from powerd.reconcile.offer import Offer
@@ -76,6 +76,6 @@ ROUTES: Sequence[Route] = (
     Route("/v1/models", DIALECT, {"GET": models}, below=True),
     Route("/v1/chat/completions", DIALECT, {"POST": chat_completions}, inference=True),
     Route("/v1/completions", DIALECT, {"POST": completions}, inference=True),
-    Route("/v1/embeddings", DIALECT, {"POST": not_yet("embedding")}, inference=True),
+    Route("/v1/embeddings", DIALECT, {"POST": embeddings.embeddings}, inference=True),
     Route("/v1/responses", DIALECT, {"POST": not_yet("/v1/responses")}, inference=True),
 )

@@ -12,6 +12,7 @@ from powerd.digest import Digest
 from powerd.errors import SourceFailed
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.generations.lock import Locked
+from powerd.reconcile.lora import without
 from powerd.reconcile.step import Fetched, answers
 
 
@@ -63,6 +64,10 @@ def pin(pins: Pins, spec: ModelSpec, identity: str) -> Pin:
     if locked is not None:
         origin = Digest.parse(locked.digest)
         return Pin(origin, locked.revision, of_lock=True)
-    if recorded is not None and answers(spec, recorded) and (recorded.identity == identity or pins.rolled_back):
+    if (
+        recorded is not None
+        and answers(spec, recorded)
+        and (without(recorded.identity) == without(identity) or pins.rolled_back)
+    ):
         return Pin(recorded.origin, recorded.revision)
     return Pin()

@@ -97,6 +97,7 @@ def _deployed(deployment: Deployment) -> dict[str, object]:
         "load_mode": deployment.load_mode,
         "flash_attention": deployment.flash_attention,
         "placement": {"devices": list(place.devices) or "auto", "split": list(place.split) or place.mode},
+        "adapters": [digest[:12] for digest, _, _ in deployment.adapters],
     }
 
 
@@ -118,6 +119,7 @@ def _read_back(deployment: Deployment, have: ReadBack) -> dict[str, object]:
         "load_mode": have.load_mode or None,
         "flash_attention": "on" if have.flash_attention else "off",
         "placement": {name: share.size for name, share in have.devices.items()} or have.device,
+        "adapters": [digest[:12] for digest in have.adapters],
     }
 
 
@@ -136,6 +138,10 @@ def _behaviour(subject: Subject) -> Iterator[Value]:
     )
     yield _written(subject, "request_options", options or ("grow" if offer.deployment.context_auto else "declared"))
     yield _written(subject, "class", scheduling)
+    scales = {digest[:12]: scale for digest, scale in offer.adapters}
+    if scales:
+        origin = _place(subject, "adapters") or "the model's own adapters"
+        yield Value("adapters.scale", scales, origin)
     if spec is not None:
         yield _written(subject, "think", "auto" if spec.think is None else spec.think)
 

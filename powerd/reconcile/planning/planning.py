@@ -20,8 +20,8 @@ from powerd.fleet.budget import HOST, Estimate
 from powerd.fleet.ledger import measured
 from powerd.fleet.terms import Forecast, RunnerView, Wish
 from powerd.protocol import Deployment, Shape
-from powerd.reconcile import act, modelfiles
-from powerd.reconcile.acquire import Reach
+from powerd.reconcile import act, adapters, modelfiles
+from powerd.reconcile.acquire import Reach, installed
 from powerd.reconcile.compose import declared_offer
 from powerd.reconcile.decide import NodeDefaults, expected
 from powerd.reconcile.entry import Entry
@@ -98,6 +98,7 @@ async def plan(ground: Ground, entries: Mapping[str, Entry], generations: Genera
     following = await asyncio.to_thread(generations.history.next_number) if judged.new else generations.number
     names = dict.fromkeys((*judged.catalog.models, *entries))
     cases = await asyncio.gather(*(_case(ground, entries.get(name), name, judged) for name in names))
+    cases = _with_adapters(cases)
     forecast = ground.foretell(_wishes(cases))
     departures = await asyncio.to_thread(Departures.of, ground.store, generations, judged, following)
     before, after = totals(forecast)
@@ -113,6 +114,13 @@ async def plan(ground: Ground, entries: Mapping[str, Entry], generations: Genera
         deletes=departures.forgotten(),
         warnings=tuple(str(problem) for problem in judged.catalog.warnings),
     )
+
+
+def _with_adapters(cases: list[_Case]) -> list[_Case]:
+    """The cases, each on a runner that loads the adapters of all that have its weights."""
+    known = [case for case in cases if case.after is not None]
+    after = dict(zip(map(id, known), adapters.shared([case.after for case in known if case.after]), strict=True))
+    return [replace(case, after=after.get(id(case))) for case in cases]
 
 
 def _wishes(cases: list[_Case]) -> dict[str, Wish]:
@@ -197,6 +205,8 @@ async def _ask(ground: Ground, spec: ModelSpec) -> tuple[DryRun | None, Fetching
             if recipe.installed is not None:
                 return _of_installed(recipe.installed)
             text, directory = recipe.base.text, (source.path or directory).parent
+        elif (here := await asyncio.to_thread(installed, source, ground.store, spec.quantization)) is not None:
+            return _of_installed(here)
         async with asyncio.timeout(PATIENCE):
             run = await dry_run(
                 text,
@@ -227,7 +237,7 @@ async def _learn(ground: Ground, deployment: Deployment) -> None:
 
 
 def _of_installed(stored: StoredModel) -> tuple[DryRun, Fetching]:
-    """A Modelfile's FROM that is here already."""
+    """A name that is installed here."""
     pieces = tuple(
         Piece(layer.media_type.rpartition(".")[2], layer.digest.short, layer.size, layer.digest, present=True)
         for layer in stored.layers
@@ -255,7 +265,7 @@ def _after(ground: Ground, spec: ModelSpec | None, foreseen: Foreseen, shape: Sh
     if shape is None:
         return None
     digest = weights.hex if weights != UNKNOWN else Digest.of(spec.source.encode()).hex
-    made = expected(spec, shape, digest, ground.node)
+    made = adapters.loading(expected(spec, shape, digest, ground.node), adapters.foreseen(spec.adapters))
     return msgspec.structs.replace(made, weights=str(path)) if path is not None else made
 
 

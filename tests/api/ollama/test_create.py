@@ -307,7 +307,7 @@ def test_a_blob_that_was_never_uploaded(rig: Rig) -> None:
         ({"template": "a\n{{ .Prompt"}, "template error: {{ of line 2 is not closed by }} (line 2)"),
         ({"template": "{{ .Prompt }}\n{{ frob . }}"}, 'template error: function "frob" not defined (line 2)'),
         ({"files": {"a": 5}}, "expected string"),
-        ({"remote_host": "ollama.com"}, "remote_host: not available in this version"),
+        ({"remote_host": "ollama.com"}, "remote_host: powerd runs models on this machine only"),
     ],
 )
 def test_h02_fields_of_the_wrong_kind_are_named(rig: Rig, body: dict[str, Any], text: str) -> None:

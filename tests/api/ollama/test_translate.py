@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -121,7 +122,7 @@ def test_a_bad_format_has_ollamas_text(sent: Any) -> None:
 @pytest.mark.parametrize("count", [-1, 21, 10**6])
 def test_top_logprobs_has_its_range(count: int) -> None:
     with pytest.raises(BadRequest, match="top_logprobs must be between 0 and 20"):
-        generate(top_logprobs=count)
+        translate.check_first(ChatRequest(top_logprobs=count))
 
 
 def test_logprobs_say_how_many_alternatives() -> None:
@@ -178,6 +179,23 @@ def test_what_a_request_needs_of_the_model() -> None:
     assert generate(suffix="}").needs == ("insert",)
     assert generate(images=["AAAA"]).needs == ("vision",)
     assert chat(tools=[], messages=[{"role": "user", "images": []}]).needs == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "byte"),
+    [("x", 1), ("AA-A", 2), ("data:image/png;base64,AAAA", 4), ("AAA", 3), ("A===", 1), ("AA=", 3), ("AAAA=", 4)],
+)
+def test_an_image_that_is_no_base64_is_refused_at_its_first_wrong_byte(text: str, byte: int) -> None:
+    for ask in (partial(generate, images=["", text]), partial(chat, messages=[{"images": ["AAAA", text]}])):
+        with pytest.raises(BadRequest) as caught:
+            ask()
+        assert caught.value.message == f"illegal base64 data at input byte {byte}"
+        assert str(caught.value.param).endswith("images[1]")
+
+
+@pytest.mark.parametrize("text", ["", "AA==", "AAA=", "AAAA", "+/+/", "AA\r\n=="])
+def test_padded_base64_is_an_image(text: str) -> None:
+    assert generate(images=[text]).needs == ("vision",)
 
 
 def test_generate_is_a_conversation_of_one() -> None:

@@ -102,7 +102,6 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         ("chat/completions", {"model": "embed", "messages": HI}, 400, "model"),
         ("completions", {"model": "demo", "prompt": {"a": 1}}, 400, "prompt"),
         ("completions", {"model": "demo", "prompt": "x", "suffix": "y"}, 400, "suffix"),
-        ("embeddings", {"model": "demo", "input": "x"}, 501, None),
         ("responses", {"model": "demo", "input": "x"}, 501, None),
     ],
 )

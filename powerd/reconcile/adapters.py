@@ -1,0 +1,146 @@
+"""LoRA adapters of models: the files that models.yaml names, which runner loads which, and who applies them.
+
+A runner loads every adapter file that is declared for its weights, so that names that differ in nothing else share it;
+each request then chooses those of its own name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, repeat
+from pathlib import Path
+
+import msgspec
+
+from powerd.catalog.show import redacted
+from powerd.catalog.spec import Adapter, ModelSpec
+from powerd.digest import Digest
+from powerd.errors import BadRequest, Forbidden, SourceFailed
+from powerd.protocol import Deployment
+from powerd.reconcile.acquire import Reach
+from powerd.reconcile.lora import MARK, check, layer
+from powerd.reconcile.offer import Offer
+from powerd.sources.fetch import fetch, identity
+from powerd.sources.source import Source, parse
+from powerd.store.gguf import Header, read_header
+from powerd.store.manifest import Layer, StoredModel
+
+Files = tuple[tuple[str, str, int], ...]
+
+
+# ---------------------------------------------------------------- from models.yaml
+
+
+def source_of(adapter: Adapter, directory: Path) -> Source:
+    """The adapter's source, understood. Raises BadRequest for what cannot be one."""
+    source = parse(adapter.source, directory)
+    if source.kind not in {"file", "url"}:
+        raise BadRequest(
+            f"an adapter is a GGUF file: name its path or https:// address, not {redacted(adapter.source)}"
+        )
+    return source
+
+
+def looks(adapters: Sequence[Adapter], directory: Path, known: str) -> str:
+    """What to add to the identity of a model's source for its adapters. Blocking.
+
+    One that is gone looks as it did in `known`, the identity before, if the same were named then. Raises SourceFailed.
+    """
+    if not adapters:
+        return ""
+    named = _hash(adapter.source for adapter in adapters)
+    try:
+        return f"{MARK}{named}.{_hash(identity(source_of(adapter, directory)) for adapter in adapters)}"
+    except BadRequest as error:
+        raise SourceFailed(f"adapters: {error.message}") from None
+    except SourceFailed:
+        before = MARK + known.partition(MARK)[2]
+        if not before.startswith(f"{MARK}{named}."):
+            raise
+        return before
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+async def bring(adapters: Sequence[Adapter], weights: Digest, reach: Reach, directory: Path) -> tuple[Layer, ...]:
+    """Fetch adapters for weights that are in the store. Raises SourceFailed, Forbidden, NoSpace, StoreFailed."""
+    path = reach.store.blob(weights)
+    if path is None:
+        raise SourceFailed(f"blob {weights.short} is no longer in the store")
+    model = await asyncio.to_thread(read_header, path)
+    return tuple([await _bring(adapter, model, reach, directory) for adapter in adapters])
+
+
+async def _bring(adapter: Adapter, model: Header, reach: Reach, directory: Path) -> Layer:
+    shown = redacted(adapter.source)
+    try:
+        source = source_of(adapter, directory)
+        if source.kind == "url" and reach.outbound.config.offline:
+            raise Forbidden(f"{shown} is remote and powerd.yaml says `offline: true`")
+        digest = await fetch(
+            source, reach.store, outbound=reach.outbound, check=lambda header: check(shown, header, model)
+        )
+    except BadRequest as error:
+        raise SourceFailed(f"adapters: {error.message}") from None
+    return await asyncio.to_thread(layer, digest, reach.store)
+
+
+# ---------------------------------------------------------------- who loads and who chooses them
+
+
+def files_of(stored: StoredModel) -> Files:
+    """The adapter files of a stored model, each once."""
+    return tuple(sorted({(each.digest.hex, str(path), each.size) for each, path in stored.adapters}))
+
+
+def chosen(stored: StoredModel, spec: ModelSpec | None = None) -> tuple[tuple[str, float], ...]:
+    """What a name's requests apply: digests with scales, the sum for a file named twice; of scale 0 none at all."""
+    said = [adapter.scale for adapter in spec.adapters] if spec is not None else []
+    digests = [each.digest.hex for each, _ in stored.adapters]
+    scales: dict[str, float] = {}
+    for digest, scale in zip(digests, chain(said, repeat(1.0)), strict=False):
+        scales[digest] = scales.get(digest, 0.0) + scale
+    return tuple(sorted((digest, scale) for digest, scale in scales.items() if scale))
+
+
+def shared(deployments: Sequence[Deployment]) -> list[Deployment]:
+    """The deployments, each with the adapters of all of them that have its weights."""
+    together: dict[str, set[tuple[str, str, int]]] = {}
+    for each in deployments:
+        together.setdefault(each.weights_digest, set()).update(each.adapters)
+    return [loading(each, tuple(sorted(together[each.weights_digest]))) for each in deployments]
+
+
+def united(offers: Sequence[Offer]) -> list[Offer]:
+    """The offers, each on a runner that loads the adapters of all of them that have its weights."""
+    own = [loading(offer.deployment, files_of(offer.stored)) for offer in offers]
+    return [_on(offer, deployment) for offer, deployment in zip(offers, shared(own), strict=True)]
+
+
+def joining(offer: Offer, declared: Mapping[str, Files]) -> Offer:
+    """An undeclared model's offer: on the runner of the declared ones with its weights, where that loads all it needs.
+
+    `declared` has their adapter files by the weights' digest. What clients create changes no declared model's runner.
+    """
+    there = declared.get(offer.deployment.weights_digest, ())
+    own = {digest for digest, _, _ in files_of(offer.stored)}
+    return _on(offer, loading(offer.deployment, there)) if own <= {digest for digest, _, _ in there} else offer
+
+
+def loading(deployment: Deployment, files: Files) -> Deployment:
+    """The deployment with these adapter files."""
+    return deployment if deployment.adapters == files else msgspec.structs.replace(deployment, adapters=files)
+
+
+def foreseen(adapters: Sequence[Adapter]) -> Files:
+    """What stands for adapter files that are not here yet."""
+    return tuple(sorted({(Digest.of(adapter.source.encode()).hex, "", 0) for adapter in adapters}))
+
+
+def _on(offer: Offer, deployment: Deployment) -> Offer:
+    return offer if offer.deployment == deployment else replace(offer, deployment=deployment)

@@ -1,0 +1,25 @@
+"""langchain-ollama."""
+
+from __future__ import annotations
+
+from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_ollama import ChatOllama, OllamaEmbeddings
+from told import EMBEDS, MODEL, QUESTION, RESULT, URL, WEATHER, tell
+
+
+@tool
+def get_weather(city: str) -> str:
+    """Get the current weather in a city."""
+    return RESULT
+
+
+model = ChatOllama(model=MODEL, base_url=URL)
+chat = model.invoke(QUESTION)
+stream = [str(part.content) for part in model.stream(QUESTION)]
+bound = model.bind_tools([get_weather])
+first = bound.invoke(WEATHER)
+call = first.tool_calls[0]
+answer = bound.invoke([HumanMessage(WEATHER), first, ToolMessage(RESULT, tool_call_id=call["id"])])
+vector = OllamaEmbeddings(model=MODEL, base_url=URL).embed_query("a text") if EMBEDS else []
+tell(chat=chat.content, stream=stream, called=call["args"]["city"], answer=answer.content, vector=len(vector))

@@ -1,0 +1,138 @@
+"""Embedding models beside models that chat, and the second context of those: transcripts over FleetState."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from powerd.errors import DoesNotFit
+from powerd.fleet.budget import second
+from powerd.fleet.terms import FleetConfig
+from powerd.protocol import EMBEDDING_CONTEXT, Deployment, DeviceShare
+from tests.fleet.play import GIB, Play, embedder, model, read_back, wish
+
+PROMPT = FleetConfig(min_residency=0.0)
+
+
+def chatter(name: str, vocab: int, gib: int, *, context: int = 1024, parallel: int = 1) -> Deployment:
+    """A model whose second context needs at least 512 bytes a word of its vocabulary."""
+    plain = model(name, gib, context=context, parallel=parallel)
+    return msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, vocab=vocab))
+
+
+# ---------------------------------------------------------------- embedding models
+
+
+def test_row_47_an_embedding_model_does_not_unload_an_idle_chat_model() -> None:
+    play = Play(budget=10, config=PROMPT)
+    play.idle(model("a", 10))
+    ticket = play.ask(embedder("e"))
+    assert play.running() == "a"
+    refusal = play.refused[ticket]
+    assert isinstance(refusal, DoesNotFit)
+    assert "does not fit beside 'a'" in refusal.message
+    assert "higher priority" in refusal.message
+
+
+def test_row_47_it_unloads_other_embedding_models() -> None:
+    play = Play(budget=10, config=PROMPT)
+    play.idle(model("a", 8))
+    play.idle(embedder("e", 2))
+    play.ask(embedder("f", 2))
+    assert play.running() == "a -e"
+
+
+def test_row_47_priority_lets_it_unload_a_chat_model() -> None:
+    play = Play(budget=10, config=PROMPT)
+    play.idle(model("a", 10))
+    play.ask(embedder("e"), priority=1)
+    assert play.running() == "-a"
+
+
+def test_row_47_a_chat_model_unloads_an_embedding_model() -> None:
+    play = Play(budget=10, config=PROMPT)
+    play.idle(embedder("e", 6))
+    play.ask(model("a", 6))
+    assert play.running() == "-e"
+
+
+def test_row_47_a_declared_embedding_model_waits_for_room_that_a_chat_model_holds() -> None:
+    play = Play(budget=10, config=PROMPT)
+    play.idle(model("a", 10))
+    play.wish(wish(embedder("e"), loaded=True))
+    assert play.running() == "a"
+
+
+def test_row_47_it_waits_while_a_chat_model_leaves_and_not_beside_its_heir() -> None:
+    play = Play(budget=10, config=PROMPT)
+    play.idle(model("a", 10))
+    play.ask(model("b", 10))
+    ticket = play.ask(embedder("e"))
+    assert ticket not in play.refused
+    play.exit("a")
+    assert play.running() == "B"
+    assert "does not fit beside 'b'" in play.refused[ticket].message
+
+
+def test_embedding_models_take_no_seat() -> None:
+    play = Play(budget=10, config=FleetConfig(min_residency=0.0, max_loaded_models=1))
+    play.idle(model("a"))
+    play.idle(embedder("e"))
+    play.idle(embedder("f"))
+    assert play.running() == "a e f"
+    play.ask(model("b"))
+    assert play.running() == "-a e f B"
+
+
+# ---------------------------------------------------------------- the second context
+
+
+def test_the_second_context_is_promised_once_when_it_is_first_wanted() -> None:
+    play = Play(budget=10, config=PROMPT)
+    chat = chatter("a", vocab=GIB // 512, gib=4, parallel=3)
+    ledger = play.state.board.ledger
+    play.idle(chat)
+    before = ledger.reserved("cpu")
+    play.ask(chat, embeds=True)
+    runner = play.runner("a")
+    assert runner.second is not None
+    assert ledger.reserved("cpu") == before + runner.second.total
+    play.ask(chat, embeds=True)
+    play.ask(chat)
+    assert ledger.reserved("cpu") == before + runner.second.total
+    assert len(play.granted) == 4
+
+
+def test_a_second_context_without_room_is_refused_with_the_numbers_and_text_is_still_served() -> None:
+    play = Play(budget=4, config=PROMPT)
+    chat = chatter("a", vocab=GIB // 256, gib=3, parallel=2)
+    play.idle(chat)
+    ticket = play.ask(chat, embeds=True)
+    assert "makes embeddings in a second context, for which there is no room" in play.refused[ticket].message
+    assert "where 1.0 GiB are free" in play.refused[ticket].message
+    assert play.ask(chat) in play.granted
+    assert play.running() == "a"
+
+
+def test_an_embedding_model_needs_no_second_context() -> None:
+    play = Play(budget=1, config=PROMPT)
+    ready = embedder("e")
+    play.idle(ready)
+    assert play.ask(ready, embeds=True) in play.granted
+    assert play.runner("e").second is None
+
+
+def test_the_second_context_is_small_and_lies_where_the_layers_do() -> None:
+    chat = chatter("a", vocab=1000, gib=1, context=1 << 17, parallel=8)
+    assert (chat.pooled.context, chat.pooled.parallel, chat.pooled.batch) == (EMBEDDING_CONTEXT, 1, 128)
+    have = msgspec.structs.replace(read_back(chat), devices={"cpu": DeviceShare(0, 1), "gpu0": DeviceShare(1, 1)})
+    need = second(chat, have)
+    assert need.by_device["gpu0"] >= 4 * 128 * 1000
+    assert need.by_device["cpu"] < 4 << 20
+    assert second(chat, None).by_device.keys() == {"cpu"}
+
+
+@pytest.mark.parametrize("context", [1, 100, 2048])
+def test_the_second_context_is_never_larger_than_the_first(context: int) -> None:
+    small = model("a", context=context).pooled
+    assert (small.context, small.batch) == (context, min(128, context))
