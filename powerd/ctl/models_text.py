@@ -42,7 +42,8 @@ def text(head: Iterable[str], entries: Sequence[Entry]) -> str:
 
 
 def _comment(text: str) -> str:
-    return f"# {words.plain(text)}".rstrip()
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    return f"# {indent}{words.plain(text)}".rstrip()
 
 
 def _field(key: str, value: object) -> list[str]:

@@ -41,6 +41,14 @@ def test_messages_and_many_lines_are_written_for_people() -> None:
     )
 
 
+def test_an_example_in_a_comment_keeps_its_indentation() -> None:
+    assert text(["Like this:", "  demo:", "    source: builtin:demo"], []).splitlines()[:3] == [
+        "# Like this:",
+        "#   demo:",
+        "#     source: builtin:demo",
+    ]
+
+
 def test_no_entries_are_a_file_that_declares_nothing() -> None:
     assert read(text([], [])).models == {}
 
