@@ -56,7 +56,8 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
             break
         offer = now  # declared anew meanwhile: the old process must not be started again for this request
     held = manner(ask, offer, prompt, messages, options.thinking_budget)
-    async with await _lease(context, offer, _want(ask, offer, options, request_id)) as lease:
+    want = _want(ask, offer, options, request_id, masked=held.constraint is not None)
+    async with await _lease(context, offer, want) as lease:
         notes |= _lease_notes(options, lease)
         begun = _Begun(context, ask, offer, options, held, lease, notes, request_id)
         yield await begun.answer(messages, prompt, started)
@@ -154,7 +155,7 @@ def _class(ask: Ask, offer: Offer) -> str:
     return "batch" if "batch" in (ask.scheduling_class, offer.scheduling_class) else "interactive"
 
 
-def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
+def _want(ask: Ask, offer: Offer, options: Options, request_id: str, *, masked: bool = False) -> Want:
     return Want(
         offer.deployment,
         offer.name.display,
@@ -166,6 +167,7 @@ def _want(ask: Ask, offer: Offer, options: Options, request_id: str) -> Want:
         scheduling_class=_class(ask, offer),
         request_options=offer.request_options,
         embeds=ask.embeds,
+        masked=masked,
     )
 
 

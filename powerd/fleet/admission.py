@@ -13,9 +13,9 @@ from powerd.errors import Busy, DoesNotFit
 from powerd.fleet import classes
 from powerd.fleet.board import Board
 from powerd.fleet.entries import NEVER, Entry, Phase, Runner, Turn, Waiter
+from powerd.fleet.later import promise
 from powerd.fleet.residency import Demand, Room, busy, candidates, names, needed, parting, rest, spares
 from powerd.fleet.terms import Reason
-from powerd.fleet.vectors import promise
 
 #: Seconds after which a request refused for memory may be worth another try.
 RETRY_AFTER = 30.0

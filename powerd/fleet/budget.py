@@ -35,6 +35,9 @@ _WHOLE_WORK = 4 << 20
 _SECOND_GRAPHS = 3 << 20
 #: The engine's tables for one word of the vocabulary.
 _WORD = 272
+#: What holding answers to a grammar takes: the library of arrays, and the masks' table for one word.
+_ARRAYS = 22 << 20
+_MASKED_WORD = 416
 #: What serving one sequence takes: its tokens, its sampler chain, and the candidates of one draw per word.
 _SEQUENCE = 128 << 10
 _CANDIDATE = 12
@@ -109,6 +112,12 @@ def second(deployment: Deployment, have: ReadBack | None) -> Estimate:
     compute[HOST] += _SECOND_GRAPHS
     sizes = {device: cells[device] + compute[device] for device in dict.fromkeys((HOST, *layers))}
     return Estimate(0, cells.total(), compute.total(), sizes)
+
+
+def masks(deployment: Deployment, _have: ReadBack | None) -> Estimate:
+    """What a runner holds once it has kept an answer within a grammar."""
+    size = _ARRAYS + _MASKED_WORD * deployment.shape.vocab
+    return Estimate(0, 0, size, {HOST: size})
 
 
 def measured(deployment: Deployment, devices: Sequence[Device], have: ReadBack) -> Estimate | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -96,7 +96,7 @@ class Runner:
     served_below: int = 0  # while leaving: tickets below this one are still served here
     reason: Reason | None = None  # why it is stopping
     why: str = ""  # the same, as a sentence
-    second: Estimate | None = None  # what its context for vectors holds besides, once it has one
+    later: Mapping[str, Estimate] = field(default_factory=dict)  # what it came to hold since, by what for
 
     @property
     def serving(self) -> bool:

@@ -18,7 +18,7 @@ def views(board: Board, pids: Mapping[int, int], now: float) -> list[RunnerView]
 def view(board: Board, runner: Runner, pid: int, now: float) -> RunnerView:
     """One runner."""
     entry, have = runner.entry, runner.readback
-    extra = runner.second.total if runner.second else 0
+    extra = sum(need.total for need in runner.later.values())
     by_hand = hand(entry, runner, now)
     return RunnerView(
         model=entry.model,

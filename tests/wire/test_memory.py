@@ -36,8 +36,13 @@ def test_the_plans_memory_is_what_the_runner_takes(tmp_path: Path, which: str) -
         before, _ = planned(powerd, "m")
         body = {"model": "m", "prompt": "Once " * 100, "stream": False, "options": {"num_predict": 20}}
         assert powerd.post("/api/generate", body).status_code == 200
-        real = pss(powerd.ps()[0]["pid"])
+        row = powerd.ps()[0]
+        real = pss(row["pid"])
         learned, how = planned(powerd, "m")
+        assert powerd.post("/api/generate", {**body, "format": "json"}).status_code == 200
+        promised, took = powerd.ps()[0]["size"] - row["size"], pss(row["pid"]) - real
     assert how == "measured"
     assert abs(learned - real) <= LEARNED * real, f"learned {learned:,}, real {real:,}"
     assert abs(before - real) <= BEFORE * real, f"before {before:,}, real {real:,}"
+    assert took <= promised * (1 + BEFORE), f"promised {promised:,} for answers held to a schema, took {took:,}"
+    assert promised <= took * 1.5, f"promised {promised:,} for answers held to a schema, took {took:,}"

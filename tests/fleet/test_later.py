@@ -1,4 +1,4 @@
-"""Embedding models beside models that chat, and the second context of those: transcripts over FleetState."""
+"""Embedding models beside models that chat, and what those come to hold later: transcripts over FleetState."""
 
 from __future__ import annotations
 
@@ -95,11 +95,10 @@ def test_the_second_context_is_promised_once_when_it_is_first_wanted() -> None:
     before = ledger.reserved("cpu")
     play.ask(chat, embeds=True)
     runner = play.runner("a")
-    assert runner.second is not None
-    assert ledger.reserved("cpu") == before + runner.second.total
+    assert ledger.reserved("cpu") == before + runner.later["vectors"].total
     play.ask(chat, embeds=True)
     play.ask(chat)
-    assert ledger.reserved("cpu") == before + runner.second.total
+    assert ledger.reserved("cpu") == before + runner.later["vectors"].total
     assert len(play.granted) == 4
 
 
@@ -119,7 +118,7 @@ def test_an_embedding_model_needs_no_second_context() -> None:
     ready = embedder("e")
     play.idle(ready)
     assert play.ask(ready, embeds=True) in play.granted
-    assert play.runner("e").second is None
+    assert not play.runner("e").later
 
 
 def test_the_second_context_is_small_and_lies_where_the_layers_do() -> None:
@@ -130,6 +129,33 @@ def test_the_second_context_is_small_and_lies_where_the_layers_do() -> None:
     assert need.by_device["gpu0"] >= 4 * 128 * 1000
     assert need.by_device["cpu"] < 4 << 20
     assert second(chat, None).by_device.keys() == {"cpu"}
+
+
+# ---------------------------------------------------------------- answers held to a grammar
+
+
+def test_the_table_for_grammars_is_promised_once_and_beside_a_second_context() -> None:
+    play = Play(budget=10, config=PROMPT)
+    chat = chatter("a", vocab=150_000, gib=4, parallel=4)
+    ledger = play.state.board.ledger
+    play.idle(chat)
+    before = ledger.reserved("cpu")
+    play.ask(chat, masked=True)
+    play.ask(chat, masked=True)
+    runner = play.runner("a")
+    assert ledger.reserved("cpu") == before + runner.later["masks"].total
+    assert 60 << 20 < runner.later["masks"].total < 100 << 20
+    play.ask(chat, masked=True, embeds=True)
+    assert ledger.reserved("cpu") == before + runner.later["masks"].total + runner.later["vectors"].total
+
+
+def test_a_grammar_without_room_is_refused_with_the_numbers_and_text_is_still_served() -> None:
+    play = Play(budget=4, config=PROMPT)
+    chat = chatter("a", vocab=3 << 20, gib=3, parallel=2)
+    play.idle(chat)
+    ticket = play.ask(chat, masked=True)
+    assert "holds answers to a schema with a table, for which there is no room" in play.refused[ticket].message
+    assert play.ask(chat) in play.granted
 
 
 @pytest.mark.parametrize("context", [1, 100, 2048])
