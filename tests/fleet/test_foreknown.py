@@ -105,5 +105,5 @@ def test_a_probe_foretells_what_the_load_measures(tmp_path: Path) -> None:
 
     foretold = asyncio.run(asked())
     _, before, after = lived(made)
-    assert off(foretold, before) < 0.1
-    assert off(foretold, after) < 0.1
+    assert off(foretold, before) < 0.15
+    assert off(foretold, after) < 0.15

@@ -63,8 +63,9 @@ def test_the_model_remembers_and_can_be_saved(person: Person, powerd: Powerd) ->
 
 def test_ctrl_c_ends_a_real_answer(person: Person) -> None:
     person.sees(">>> ")
-    person.type("/set parameter num_predict 100000\r")
-    person.sees(">>> ")
+    for option in ("num_predict 100000", "temperature 0"):
+        person.type(f"/set parameter {option}\r")
+        person.sees(">>> ")
     person.type("Count from 1 to 100.\r")
     person.sees("\n")
     person.interrupts(">>> ")
