@@ -105,5 +105,5 @@ def test_a_probe_foretells_what_the_load_measures(tmp_path: Path) -> None:
 
     foretold = asyncio.run(asked())
     _, before, after = lived(made)
-    assert off(foretold, before) < 0.15
-    assert off(foretold, after) < 0.15
+    for real in (before, after):  # the probe counts its part of the libraries: all of it, if nobody else has them open
+        assert 0.9 * real - LIBRARIES < foretold < 1.1 * real
