@@ -55,12 +55,19 @@ async def opened(context: ApiContext, ask: Ask, request_id: str, started: int) -
         if (now := find(context, ask)).deployment.key == offer.deployment.key:
             break
         offer = now  # declared anew meanwhile: the old process must not be started again for this request
-    held = manner(ask, offer, prompt, messages, options.thinking_budget)
+    held = await _held(ask, offer, prompt, messages, options.thinking_budget)
     want = _want(ask, offer, options, request_id, masked=held.constraint is not None)
     async with await _lease(context, offer, want) as lease:
         notes |= _lease_notes(options, lease)
         begun = _Begun(context, ask, offer, options, held, lease, notes, request_id)
         yield await begun.answer(messages, prompt, started)
+
+
+async def _held(ask: Ask, offer: Offer, prompt: str, messages: tuple[Message, ...], budget: int) -> Manner:
+    """The form of the answer; beside the event loop where grammars are made, a millisecond for each tool."""
+    if ask.tools or ask.format is not None:
+        return await asyncio.to_thread(manner, ask, offer, prompt, messages, budget)
+    return manner(ask, offer, prompt, messages, budget)
 
 
 async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, dict[str, str]]:

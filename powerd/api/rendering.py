@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from powerd.api.ask import Ask
 from powerd.api.context import ApiContext
 from powerd.errors import BadRequest, Unsupported
+from powerd.jobs import RenderJob
 from powerd.output.calls.harmony import written_names
 from powerd.output.formats import Format
 from powerd.prompt.choose import Chosen
@@ -82,9 +83,10 @@ async def rendered(
         raise Unsupported("the template of the request has no .Suffix", "template")
     if chosen.origin == "named":
         notes["X-Powerd-Template"] = f"{chosen.name} (recognised; the model brings no template)"
-    text = await context.renderers.render(
-        chosen.text,
+    job = RenderJob(
+        0,
         messages,
+        chosen.text,
         bos=header.bos_text,
         eos=header.eos_text,
         add_generation_prompt=not open_end,
@@ -92,8 +94,9 @@ async def rendered(
         think=thinks(ask, offer),
         syntax=chosen.syntax,
         suffix=ask.suffix,
-        on_note=None if chosen.origin == "owner" else partial(notes.__setitem__, "X-Powerd-Template"),
+        lenient=chosen.origin != "owner",
     )
+    text = await context.renderers.render(job, partial(notes.__setitem__, "X-Powerd-Template"))
     return _left_open(text, messages[-1].content) if open_end else text
 
 

@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import structlog
@@ -20,7 +19,7 @@ from powerd.errors import BadRequest, Timeout
 from powerd.fleet.child import Child, Graces
 from powerd.fleet.wire import BrokenPeer
 from powerd.jobs import FromRender, Rendered, RenderFailed, RenderJob
-from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Message, Part, encode
+from powerd.protocol import HEADER, MAX_FRAME, PART_BYTES, Part, encode
 
 DEFAULT_COMMAND = (sys.executable, "-m", "powerd.render")
 #: Seconds a helper that has answered nothing yet may take longer: it starts its interpreter first.
@@ -56,42 +55,14 @@ class Renderers:
         for helper in self._helpers:
             await helper.stop()
 
-    async def render(
-        self,
-        template: str,
-        messages: Sequence[Message],
-        *,
-        bos: str = "",
-        eos: str = "",
-        add_generation_prompt: bool = True,
-        tools: Sequence[dict[str, object]] = (),
-        think: bool | str | None = None,
-        variables: Mapping[str, object] | None = None,
-        syntax: Literal["jinja", "go"] = "jinja",
-        suffix: str = "",
-        on_note: Callable[[str], None] | None = None,
-    ) -> str:
-        """The prompt's text. Raises BadRequest with the template's own words, Timeout when no helper comes free.
+    async def render(self, job: RenderJob, on_note: Callable[[str], None] | None = None) -> str:
+        """The prompt's text; the job's number is given here. A lenient job tells `on_note` what its template lost.
 
-        With `on_note` the job is lenient, and it hears what was left out of the template.
+        Raises BadRequest with the template's own words, Timeout when no helper comes free.
         """
         number = next(self._numbers)
-        job = RenderJob(
-            number,
-            tuple(messages),
-            template,
-            add_generation_prompt,
-            bos,
-            eos,
-            tuple(tools),
-            dict(variables or {}),
-            think,
-            syntax,
-            suffix,
-            on_note is not None,
-        )
         try:
-            body = msgspec.msgpack.encode(job)
+            body = msgspec.msgpack.encode(msgspec.structs.replace(job, id=number))
         except (ValueError, TypeError, RecursionError, OverflowError) as error:
             raise BadRequest(f"the messages cannot be rendered: {error}") from error
         try:

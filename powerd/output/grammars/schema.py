@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 
@@ -44,15 +45,24 @@ def checked(schema: object, param: str = "format") -> dict[str, Any]:
 
 
 def arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool's `parameters`, bounded; any object where they cannot be enforced, as they do not come from the asker."""
+    """A tool's `parameters`, bounded; any object where they cannot be enforced, as they do not come from the asker.
+
+    The result is shared and not to be changed: agents send the same tools with every turn.
+    """
+    return _arguments(json.dumps(parameters))
+
+
+@lru_cache(maxsize=1024)
+def _arguments(parameters: str) -> dict[str, Any]:
     try:
-        return _Reading({"type": "object", **parameters}, strict=False).whole()
+        return _Reading({"type": "object", **json.loads(parameters)}, strict=False).whole()
     except Fault:
         return any_object()
 
 
+@cache
 def any_object() -> dict[str, Any]:
-    """The schema of any JSON object."""
+    """The schema of any JSON object. Shared, and not to be changed."""
     return _Reading({"type": "object"}).whole()
 
 
