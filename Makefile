@@ -15,7 +15,7 @@ ROOT := $(shell test "$$(id -u)" = 0 || echo root)
 LEFT_OUT := $(strip $(LAB) $(ROOT))
 SELECT := -m "not ($(subst $() $(), or ,$(strip systemd clients $(LEFT_OUT))))"
 
-.PHONY: run test test-systemd clients gpu-check lint bench conformance torture endure wheels install uninstall clean
+.PHONY: run test test-systemd clients gpu-check lint bench conformance conversion torture endure wheels install uninstall clean
 
 run: .venv/run.stamp
 	@mkdir -p .run && test -e .run/models.yaml || cp etc/models.yaml .run/models.yaml
@@ -27,7 +27,7 @@ run: .venv/run.stamp
 
 test: .venv/test.stamp
 	@test -z "$(LEFT_OUT)" || echo "left out on this machine: tests marked $(LEFT_OUT) (lab: install docker-registry, nginx, openssl; root: run as root)"
-	$(BIN)/python -m pytest $(SELECT)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(SELECT)
 
 # Boots a real systemd in an overlay of this machine's root, in mount and process namespaces that leave nothing behind.
 test-systemd:
@@ -35,8 +35,10 @@ test-systemd:
 	$(MAKE) .venv/test.stamp
 	unshare --mount --pid --fork --kill-child=TERM --mount-proc $(BIN)/python -m pytest -m systemd tests/systemd
 
-# Ollama's own clients and those built on them, which are downloaded (node and npm are needed), against a real powerd.
-clients: .venv/test.stamp .clients/stamp
+# Ollama's own clients, those built on them, and Open WebUI in a browser, all downloaded, against a real powerd.
+clients:
+	@$(PYTHON) -m tests.clients.needs
+	$(MAKE) .venv/test.stamp $(addprefix .clients/,node.stamp python.stamp held_back.stamp open_webui.stamp)
 	$(BIN)/python -m pytest -m clients tests/clients
 
 # On a machine with an NVIDIA GPU and nvcc: builds the engine with CUDA beside .venv, and shows powerd on the GPU.
@@ -54,6 +56,10 @@ bench: .venv/test.stamp
 # Prompts and tokens against llama.cpp's own server and test data, which are downloaded (77 MB); about a minute.
 conformance: .venv/test.stamp
 	$(BIN)/python -m tests.conformance
+
+# What becomes of safetensors, against llama.cpp's converter and transformers (torch is downloaded); two minutes.
+conversion: .venv/test.stamp
+	$(BIN)/python -m tests.conversion
 
 # Hundreds of edits of models.yaml under eight streaming clients; about six minutes.
 endure: .venv/test.stamp
@@ -92,9 +98,23 @@ clean:
 	$(BIN)/python -m pip install -q -e '.[llama,test,lint]'
 	touch $@
 
-.clients/stamp: tests/clients/needs.txt tests/clients/package.json
-	test -x .clients/python/bin/python || $(PYTHON) -m venv .clients/python
-	.clients/python/bin/python -m pip install -q -r tests/clients/needs.txt
-	mkdir -p .clients/node && cp tests/clients/package.json .clients/node/
-	cd .clients/node && npm install --silent --no-fund --no-audit
-	touch $@
+# uv, because pip cannot leave out what a package says it needs.
+.clients/uv/bin/uv:
+	$(PYTHON) -m venv .clients/uv
+	.clients/uv/bin/python -m pip install -q uv==0.13.8
+
+.clients/%.stamp: tests/clients/pinned/%.txt | .clients/uv/bin/uv
+	@.clients/uv/bin/uv venv -q --clear --python $(PYTHON) .clients/$*
+	@echo "installing $<"
+	@.clients/uv/bin/uv pip install -q --python .clients/$* -r $< \
+		$(addprefix --override ,$(wildcard tests/clients/pinned/$*_without.txt)) \
+		|| { echo "make clients: the packages of $< could not be installed here (UV_DEFAULT_INDEX names an index)"; exit 1; }
+	@touch $@
+
+.clients/open_webui.stamp: tests/clients/pinned/open_webui_without.txt
+
+.clients/node.stamp: tests/clients/pinned/package.json
+	@mkdir -p .clients/node && cp $< .clients/node/
+	@echo "installing $<"
+	@cd .clients/node && npm install --silent --no-fund --no-audit || { echo "make clients: the packages of $< could not be installed here"; exit 1; }
+	@touch $@

@@ -7,11 +7,11 @@ The shape, from top to bottom; imports only ever point down (tests/test_architec
     reconcile                          makes what is into what is wanted, one name at a time
     fleet   store   sources            runners in memory, bytes on disk, where bytes come from
     catalog   modelfile   prompt       pure: models.yaml, Modelfiles, templates
-    protocol   options   names   digest   settings   metrics   log
+    protocol   vectors   options   names   digest   hosts   settings   metrics   log
     errors
 
-Beside them stand the children: `runner` (one process per deployment), `render` (templates, killable) and `quantize`
-(one process per job), and `powerctl` in `ctl`.
+Beside them stand the children: `runner` (one process per deployment), `render` (templates, killable), `quantize` and
+`convert` (one process per job), and `powerctl` in `ctl`.
 """
 
 __version__ = "0.1.0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,12 @@ from powerd.daemon import Daemon
 from powerd.doctor import doctor
 from powerd.errors import PowerError
 from powerd.listeners import CannotListen, claim_files
+
+#: What may pass without anybody's doing: no disk space, memory or open files left, an address that is not there yet.
+_PASSING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EADDRNOTAVAIL}
+)
+EX_TEMPFAIL = 75
 
 
 def main() -> None:
@@ -46,11 +53,17 @@ def run(argv: Sequence[str]) -> int:
         asyncio.run(_serve_and_leave(config))
     except (CannotListen, PowerError) as error:
         sys.stderr.write(f"powerd: {error}\n")
-        return EX_CONFIG
+        return _status(error.__cause__)
     except OSError as error:
         sys.stderr.write(f"powerd: {error.filename or ''}: {error.strerror}\n")
-        return EX_CONFIG
+        return _status(error)
     return 0
+
+
+def _status(cause: BaseException | None) -> int:
+    """The exit status: another one where starting again may help than where somebody must change something first."""
+    passes = isinstance(cause, OSError) and cause.errno in _PASSING
+    return EX_TEMPFAIL if passes else EX_CONFIG
 
 
 async def _serve_and_leave(config: Config) -> None:

@@ -8,7 +8,6 @@ refuse new work, let streams end within the drain timeout, end the runners, clos
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
@@ -17,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import sdnotify
 import structlog
@@ -37,6 +37,7 @@ from powerd.fleet.renderers import Renderers
 from powerd.fleet.survey import Survey
 from powerd.fleet.terms import FleetConfig, FleetEvent
 from powerd.hearts import hearts
+from powerd.hosts import address
 from powerd.jobs import Probe, Probed, ProbeFailed
 from powerd.listeners import CannotListen, Listener, UnixDoor, bind_tcp, bind_unix
 from powerd.machine import engine, engine_version
@@ -190,6 +191,7 @@ class Daemon:
             not_ready=self.not_ready,
             fresh=self._readiness.fresh,
             default_model=settings.default_model,
+            q4_above=settings.pull.q4_above,
         )
         rules = access(
             bound=host,
@@ -198,7 +200,17 @@ class Daemon:
             allowed_origins=settings.allowed_origins,
             mutations=settings.mutations,
         )
-        commands = control.ControlContext(
+        public = Listener(build_app(context, rules, TCP_ROUTES), tcp)
+        app = control.build(self._commands(), build_app(context, None, SOCKET_ROUTES))
+        private = self._door = UnixDoor(app, self.config.paths.socket, unix)
+        self.listen = address(host, public.port)
+        self._listeners = [public, private]
+        for listener in self._listeners:
+            await listener.start()
+
+    def _commands(self) -> control.ControlContext:
+        settings = self.config.settings
+        return control.ControlContext(
             reconciler=self._reconciler,
             library=self._library,
             fleet=self._fleet,
@@ -211,13 +223,6 @@ class Daemon:
             origins=self.config.origins,
             keep_alive=settings.keep_alive,
         )
-        public = Listener(build_app(context, rules, TCP_ROUTES), tcp)
-        app = control.build(commands, build_app(context, None, SOCKET_ROUTES))
-        private = self._door = UnixDoor(app, self.config.paths.socket, unix)
-        self.listen = f"[{host}]:{public.port}" if ":" in host else f"{host}:{public.port}"
-        self._listeners = [public, private]
-        for listener in self._listeners:
-            await listener.start()
 
     def not_ready(self) -> list[str]:
         """Why /readyz says no; empty when it says yes."""
@@ -273,25 +278,34 @@ class Daemon:
         again = asyncio.Event()
 
         def terminate() -> None:
+            """Ask for the time a stop may take before all else: the loop's next turn may be late on a busy machine."""
+            drain = 0.0 if stop.is_set() else self.config.settings.drain_timeout
+            self._notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={(drain + STOP_SECONDS) * 1e6:.0f}")
             (again if stop.is_set() else stop).set()
 
         loop.add_signal_handler(signal.SIGTERM, terminate)
         loop.add_signal_handler(signal.SIGINT, terminate)
-        reloads: set[asyncio.Task[None]] = set()
-
-        def reload() -> None:
-            task = asyncio.create_task(self._reload())
-            reloads.add(task)
-            task.add_done_callback(reloads.discard)
-
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        await self.start()
-        pulse = asyncio.create_task(self._pulse().run(), name="pulse")
+        reread = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, reread.set)
+        hurry = asyncio.create_task(again.wait())
+        starting = asyncio.create_task(self.start())
+        await asyncio.wait({starting, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            logger.warning("second signal while starting: leaving at once")
+            return
+        starting.result()
+        pulse = self._pulse()
+        living = asyncio.create_task(pulse.run(), name="pulse")
+        reloading = asyncio.create_task(self._reload(reread, pulse), name="reload")
         gc.freeze()  # what start-up made lives as long as the process; collections need not walk it
         await stop.wait()
-        pulse.cancel()
+        living.cancel()
+        reloading.cancel()
+        await self._end(hurry)
+
+    async def _end(self, hurry: asyncio.Task[Literal[True]]) -> None:
+        """Stop, and once `hurry` is done at once."""
         stopping = asyncio.create_task(self.stop(self.config.settings.drain_timeout))
-        hurry = asyncio.create_task(again.wait())
         await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
             logger.warning("second signal: stopping at once")
@@ -303,7 +317,6 @@ class Daemon:
     async def stop(self, drain: float) -> None:
         """Refuse new work, wait up to `drain` seconds for what runs, end the runners, close the sockets."""
         self._stopping = True
-        self._notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={(drain + STOP_SECONDS) * 1e6:.0f}")
         logger.info("stopping", drain=drain)
         await within(STEP_SECONDS, "canary", self._canary.stop())
         await within(STEP_SECONDS, "reconciler", self._reconciler.stop())
@@ -312,8 +325,6 @@ class Daemon:
         await within(STEP_SECONDS, "render helpers", self._renderers.stop())
         for listener in self._listeners:
             await within(STEP_SECONDS, "listener", listener.stop(min(drain, CLOSE_SECONDS)))
-        with contextlib.suppress(OSError):
-            self.config.paths.socket.unlink()
         await within(STEP_SECONDS, "outbound connections", self._outbound.aclose())
         await within(STEP_SECONDS, "store", asyncio.to_thread(self._store.close))
         logger.info("stopped")
@@ -323,12 +334,23 @@ class Daemon:
         await self._care.stop()
         self._footprints.close()
 
-    async def _reload(self) -> None:
-        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        problems = await self._reconciler.apply()
-        if problems:
-            logger.error("models.yaml refused", problems=problems[:20])
-        self._notify("READY=1")
+    async def _reload(self, asked: asyncio.Event, pulse: Pulse) -> None:
+        """Read models.yaml again whenever that is asked, once at a time; the service manager hears of it once READY."""
+        while True:
+            await asked.wait()
+            asked.clear()
+            told = pulse.ready
+            if told:
+                self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                problems = await self._reconciler.apply()
+            except Exception:
+                logger.exception("models.yaml could not be taken over")
+            else:
+                if problems:
+                    logger.error("models.yaml refused", problems=problems[:20])
+            if told:
+                self._notify("READY=1")
 
     def _pulse(self) -> Pulse:
         """What the service manager hears, and the heartbeats of those who must make progress for that."""

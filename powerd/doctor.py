@@ -28,7 +28,8 @@ from powerd.config import BadConfig, Config, configure
 from powerd.documents import read
 from powerd.files import read_text
 from powerd.fleet.devices import available
-from powerd.machine import drivers, engine_version, hindrance, holder, reachable
+from powerd.hosts import reachable
+from powerd.machine import drivers, engine_version, hindrance, holder
 from powerd.quantities import show_bytes
 from powerd.settings import host_port
 

@@ -1,4 +1,4 @@
-"""Frames between the daemon and the helper processes that do one kind of job: render, quantize, probe.
+"""Frames between the daemon and the helper processes that do one kind of job: render, quantize, convert, probe.
 
 They travel as those of `protocol` do, under the same limits, and encode in the same way.
 """
@@ -80,6 +80,47 @@ class QuantizeFailed(msgspec.Struct, tag=True):
 
 
 FromQuantize = Quantizing | Quantized | QuantizeFailed
+
+
+# ---------------------------------------------------------------- daemon <-> convert helper
+
+
+class AdaptedModel(msgspec.Struct):
+    """The model that an adapter belongs to."""
+
+    architecture: str  # as GGUF names it
+    layers: int
+    heads: int
+    kv_heads: int
+
+
+class Convert(msgspec.Struct, tag=True):
+    """The only frame to the helper: make a GGUF of a checkpoint's files. Names every file it may open."""
+
+    files: dict[str, str]  # absolute paths by the files' names in the checkpoint
+    destination: str  # absolute path, overwritten
+    base: AdaptedModel | None = None  # the files are a LoRA's, and an adapter is made
+
+
+class Converting(msgspec.Struct, tag=True):
+    """So many bytes of tensors are written; the first frame says 0 and what all will be."""
+
+    done: int
+    total: int
+
+
+class Converted(msgspec.Struct, tag=True):
+    """The destination is complete."""
+
+
+class ConvertFailed(msgspec.Struct, tag=True):
+    """It cannot be done; `missing` says that there is no gguf package."""
+
+    reason: str
+    missing: bool = False
+
+
+FromConvert = Converting | Converted | ConvertFailed
 
 
 # ---------------------------------------------------------------- daemon <-> probe helper

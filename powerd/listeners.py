@@ -95,11 +95,9 @@ def bind_unix(path: Path) -> socket.socket:
         _clear_stale(path)
         with contextlib.ExitStack() as undo:
             listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            mask = os.umask(0o117)
-            undo.callback(os.umask, mask)
             listener.bind(str(path))
+            path.chmod(0o660)  # nobody gets in before `listen`; a umask would be that of every thread
             listener.listen(BACKLOG)
-            os.umask(mask)
             undo.pop_all()
     except OSError as error:
         raise CannotListen(f"cannot make the control socket {path}: {error.strerror}") from error
@@ -161,16 +159,22 @@ class Listener:
     async def start(self) -> None:
         """Accept connections from here on."""
         self._task = asyncio.create_task(self._server.serve())
+        self._task.add_done_callback(_told)
         await asyncio.sleep(0)
 
     async def stop(self, timeout: float) -> None:
         """Stop accepting, give open connections up to `timeout` seconds, then drop them."""
-        if self._task is None:
-            self._socket.close()
-            return
-        self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
-        await asyncio.wait({self._task}, timeout=timeout)
-        self._task.cancel()
+        if self._task is not None:
+            self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
+            await asyncio.wait({self._task}, timeout=timeout)
+            self._task.cancel()
+        self._socket.close()  # which a server that has begun has taken over
+
+
+def _told(serving: asyncio.Task[None]) -> None:
+    """A server that ended by itself listens no more, and nobody asks its task why."""
+    if not serving.cancelled() and (error := serving.exception()) is not None:
+        log.error("a listener ended", error=repr(error))
 
 
 class UnixDoor:
@@ -203,9 +207,12 @@ class UnixDoor:
         return True
 
     async def stop(self, timeout: float) -> None:
-        """Stop accepting, give open connections up to `timeout` seconds, then drop them."""
+        """Take the socket's file away, if it is still ours, and stop as a Listener does."""
         for closing in self._closing:
             closing.cancel()
+        if self._file is not None and _identity(self._path) == self._file:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
         await self._open.stop(timeout)
 
 

@@ -29,11 +29,6 @@ def engine() -> str:
     return version and f"llama.cpp via {ENGINE} {version}"
 
 
-def reachable(host: str) -> str:
-    """The address at which a listener bound to `host` is reached from this machine."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # told apart, not listened on
-
-
 def hindrance(path: Path, uid: int, groups: Collection[int], need: int) -> tuple[Path, str] | None:
     """The first element of `path` that keeps a user from it, and how; None when nothing does.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from powerd.hosts import address, parse
 from powerd.quantities import parse_duration
-
-DEFAULT_PORT = 11434
 
 #: OLLAMA_* variables that stand for an option here, by the option's path.
 OLLAMA_VARIABLES: Mapping[str, str] = {
@@ -17,7 +16,8 @@ OLLAMA_VARIABLES: Mapping[str, str] = {
     "OLLAMA_LOAD_TIMEOUT": "load_timeout",
     "OLLAMA_CONTEXT_LENGTH": "context_length",
     "OLLAMA_NUM_PARALLEL": "parallel",
-    "OLLAMA_MAX_LOADED_MODELS": "max_loaded_models",
+    "MAX_CACHE_MODELS": "max_loaded_models",
+    "OLLAMA_MAX_LOADED_MODELS": "max_loaded_models",  # after the other server's name for it: the later one wins
     "OLLAMA_MAX_QUEUE": "max_queue",
     "OLLAMA_KV_CACHE_TYPE": "kv_cache",
     "OLLAMA_FLASH_ATTENTION": "flash_attention",
@@ -28,6 +28,7 @@ OLLAMA_VARIABLES: Mapping[str, str] = {
     "OLLAMA_DEBUG": "log.level",
     "OLLAMA_NOPRUNE": "max_delete_fraction",
     "OLLAMA_NUM_GPU": "gpu_layers",
+    "MODEL_Q4_THRESHOLD_BYTES": "pull.q4_above",
 }
 
 _BUILD = "what llama.cpp can use was decided when it was built; `devices` and `placement` choose among that"
@@ -51,6 +52,7 @@ MEANINGLESS: Mapping[str, str] = {
     "OLLAMA_TMPDIR": "nothing is put into a temporary directory: what is fetched or made grows in the store",
     "OLLAMA_VULKAN": _BUILD,
     "LLAMA_ARG_FIT": "powerd fits models to the devices itself; see `context_length`, `gpu_layers` and `devices`",
+    "MODEL_LOAD_COOLDOWN": "after a failed load each next try waits longer by itself, and the answer says how long",
     "LLAMA_ARG_FIT_TARGET": "`devices.<device>.reserve` and `gpu_overhead` say how much stays free",
 }
 
@@ -96,7 +98,7 @@ def _ollama_value(path: str, text: str) -> object:
         return 0.0 if _true(text) else None
     if path == "gpu_layers":
         return _or_none(lambda: max(-1, int(text)))
-    if path in {"context_length", "parallel", "max_loaded_models", "max_queue", "gpu_overhead"}:
+    if path in {"context_length", "parallel", "max_loaded_models", "max_queue", "gpu_overhead", "pull.q4_above"}:
         return _or_none(lambda: max(0, int(text)))
     return text
 
@@ -114,16 +116,9 @@ def _or_none(read: Any) -> Any:
 
 
 def ollama_host(text: str) -> str:
-    """OLLAMA_HOST's `[scheme://]host[:port][/path]` as `host:port`; a bad port means the default (contract 14)."""
-    _, scheme, rest = text.rpartition("://")
-    rest = rest.partition("/")[0]
-    default = {"http": 80, "https": 443}.get(text.partition("://")[0].lower(), DEFAULT_PORT) if scheme else DEFAULT_PORT
-    host, colon, port = rest.rpartition(":")
-    if not colon or rest.endswith("]"):
-        host, port = rest, str(default)
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        port = str(default)
-    return f"{host or '0.0.0.0'}:{port}"  # noqa: S104 - `:1234` means every interface, as with Ollama
+    """OLLAMA_HOST as `host:port` to listen on."""
+    host = parse(text)
+    return address(host.name or "0.0.0.0", host.port)  # noqa: S104 - `:1234` means every interface, as with Ollama
 
 
 def _seconds(text: str) -> float:

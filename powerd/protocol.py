@@ -13,12 +13,11 @@ from typing import Literal
 
 import msgspec
 
+from powerd.vectors import EMBEDDING_BATCH, EMBEDDING_CONTEXT, Embed, Embedded, Pooling
+
 MAX_FRAME = 256 * 1024
 PART_BYTES = 128 * 1024
 HEADER = struct.Struct("<I")
-#: Tokens of an input, and tokens computed at once, in the context that makes a generative model's embeddings.
-EMBEDDING_CONTEXT = 2048
-EMBEDDING_BATCH = 128
 
 
 # ---------------------------------------------------------------- the neutral request
@@ -131,6 +130,7 @@ class Deployment(msgspec.Struct, frozen=True):
     flash_attention: Literal["auto", "on", "off"] = "auto"
     placement: Placement = Placement()
     adapters: tuple[tuple[str, str, int], ...] = ()  # LoRA files that requests may choose: digest, path, bytes
+    pooling: Pooling | None = None  # how vectors are made, where somebody chose otherwise than the weights say
 
     @property
     def key(self) -> str:
@@ -140,7 +140,8 @@ class Deployment(msgspec.Struct, frozen=True):
         rest = (self.batch, self.load_mode, self.flash_attention)
         place = self.placement
         placed = (",".join(place.devices), ",".join(map(str, place.split)), place.mode, place.main)
-        name = "/".join(map(str, parts if (*rest, placed) == _PLAIN else (*parts, *rest, *placed)))
+        said = parts if (*rest, placed) == _PLAIN else (*parts, *rest, *placed)
+        name = "/".join(map(str, (*said, self.pooling) if self.pooling else said))
         return "+".join((name, *(digest for digest, _, _ in self.adapters)))
 
     @property
@@ -197,19 +198,6 @@ class Generate(msgspec.Struct, tag=True, omit_defaults=True):
     scheduling_class: str = "interactive"
     deadline: float = 0.0  # seconds from now the answer is still wanted; 0 = no limit
     request_id: str = ""
-
-
-class Embed(msgspec.Struct, tag=True, omit_defaults=True):
-    """Make a vector of one input. Answered by Embedded."""
-
-    id: int  # numbered with the requests
-    text: str = ""
-    parts: int = 0
-    truncate: bool = False  # an input that does not fit loses its end instead of being refused
-    normalise: bool = True  # to a length of 1
-    dimensions: int = 0  # the first ones of the vector; 0 = all
-    context: int = 0  # tokens it may have; 0 = as many as there is room for
-    context_source: str = "the model's context"
 
 
 class Count(msgspec.Struct, tag=True):
@@ -269,6 +257,7 @@ class ReadBack(msgspec.Struct, frozen=True):
     batch: int = 0
     load_mode: str = ""
     adapters: tuple[str, ...] = ()  # digests of the LoRA files that are loaded
+    pooling: str = ""  # how its own context makes vectors; empty = that one continues text
     devices: dict[str, DeviceShare] = {}  # by the engine's device id, "cpu" among them
 
 
@@ -346,15 +335,6 @@ class Finished(msgspec.Struct, tag=True, omit_defaults=True):
     stop_text: str = ""  # the stop string that matched
     tokens: bytes = b""  # little-endian int32 ids of prompt and answer, when asked for
     shifted: int = 0  # tokens that shifting dropped from the context
-
-
-class Embedded(msgspec.Struct, tag=True):
-    """The terminal frame of an Embed that went well."""
-
-    id: int
-    vector: bytes  # little-endian float32
-    tokens: int
-    needed: int = 0  # tokens the input had before it was cut; 0 = it was not
 
 
 class Failed(msgspec.Struct, tag=True, omit_defaults=True):

@@ -15,7 +15,11 @@ def origins(flags: Mapping[str, object], environ: Mapping[str, str], file: Mappi
 
     Keys nobody set are missing. `file` says where each key of powerd.yaml stands.
     """
-    ollama = {path: name for name, path in OLLAMA_VARIABLES.items() if _holds(from_ollama(environ), path)}
+    ollama = {
+        path: name
+        for name, path in OLLAMA_VARIABLES.items()
+        if name in environ and _holds(from_ollama({name: environ[name]}), path)
+    }
     found: dict[str, str] = {}
     for key in _keys(Settings):
         variable = "POWER_" + key.replace(".", "_").upper()

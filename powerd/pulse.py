@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from powerd.machine import reachable
+from powerd.hosts import reachable
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +97,7 @@ class Pulse:
         self._resumed = resumed
         self._slept = clocks or slept
         self._stuck: list[str] = []
+        self.ready = False  # whether READY was said
 
     async def run(self) -> None:
         """Beat and speak."""
@@ -109,19 +110,19 @@ class Pulse:
 
     async def _speak(self) -> None:
         notify, interval = self._supervisor.notify, self._supervisor.interval
-        said, ready, before = "", False, self._slept()
+        said, before = "", self._slept()
         while True:
-            if not ready and self._ready():
-                ready = True
+            if not self.ready and self._ready():
+                self.ready = True
                 notify("READY=1")
             if (status := self._line()) != said:
                 said = status
                 notify(f"STATUS={status}")
-            if not ready:
+            if not self.ready:
                 notify("EXTEND_TIMEOUT_USEC=30000000")
             if not self._stuck:
                 notify("WATCHDOG=1")
-            await asyncio.sleep(min(interval, 5.0) if ready else min(interval, READY_SECONDS))
+            await asyncio.sleep(min(interval, 5.0) if self.ready else min(interval, READY_SECONDS))
             before = self._wake(before)
 
     def _line(self) -> str:

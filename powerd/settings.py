@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from powerd.ollama_variables import DEFAULT_PORT, from_ollama
+from powerd.hosts import DEFAULT_PORT
+from powerd.ollama_variables import from_ollama
 from powerd.quantities import parse_duration, parse_size
 
 
@@ -132,6 +133,7 @@ class PullSettings(_Section):
     connections: int = Field(default=64, ge=1, le=1024)
     stall: Annotated[Seconds, Field(gt=0)] = 30.0
     tries: int = Field(default=6, ge=1, le=100)
+    q4_above: Bytes = 0  # POST /pull takes weights up to so many bytes unquantized; from MODEL_Q4_THRESHOLD_BYTES
     ca: Path | None = None
     key: Path | None = None  # None = <state>/id_ed25519
 

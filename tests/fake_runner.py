@@ -41,8 +41,6 @@ from powerd.protocol import (
     Cut,
     Delta,
     Deployment,
-    Embed,
-    Embedded,
     Failed,
     Finished,
     Generate,
@@ -60,6 +58,7 @@ from powerd.protocol import (
     ToRunner,
     encode,
 )
+from powerd.vectors import Embed, Embedded
 
 DECODER = msgspec.msgpack.Decoder(ToRunner)
 

@@ -68,6 +68,23 @@ def tiny(
     return _llama(path, Shape(layers, 64, 4, 2, 128, context), demo_vocabulary(), name, template, seed)
 
 
+def wide(path: Path) -> Path:
+    """A Llama whose heads have 64 elements, so that quantised keys can be shifted too; 5 MB."""
+    return _llama(path, Shape(2, 512, 8, 4, 256, 32768), demo_vocabulary(), "wide", None, 0)
+
+
+def lora(path: Path, *, rank: int = 4, seed: int = 0) -> Path:
+    """A LoRA adapter for `tiny`, of one matrix."""
+    random = np.random.default_rng(seed)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 8.0)
+    writer.add_tensor("blk.0.attn_q.weight.lora_a", random.normal(0, 0.2, (rank, 64)).astype(np.float32))
+    writer.add_tensor("blk.0.attn_q.weight.lora_b", random.normal(0, 0.2, (64, rank)).astype(np.float32))
+    return _close(writer, path)
+
+
 def full(path: Path, *, part_tensors: int = 0, template: str | None = None, seed: int = 0) -> list[Path]:
     """A Llama of 1.7 million parameters in F16, its rows wide enough for every quantization (3.5 MB).
 

@@ -9,6 +9,7 @@ import pytest
 
 from powerd import errors
 from powerd.api import ops
+from powerd.api.anthropic import routes as anthropic
 from powerd.api.call import Dialect
 from powerd.api.ollama import routes as ollama
 from powerd.api.openai import routes as openai
@@ -32,7 +33,7 @@ def example(kind: type[errors.PowerError]) -> errors.PowerError:
 
 
 KINDS = list(tree())
-DIALECTS = [ollama.DIALECT, openai.DIALECT, ops.DIALECT]
+DIALECTS = [ollama.DIALECT, openai.DIALECT, anthropic.DIALECT, ops.DIALECT]
 
 
 def test_every_code_is_used_once() -> None:
@@ -74,6 +75,10 @@ def test_every_class_has_a_body_in_every_dialect(kind: type[errors.PowerError], 
         assert told.keys() == {"message", "type", "param", "code"}
         assert told["type"] == ERROR_TYPES.get(status_of(error), "api_error")
         told = told["message"]
+    if dialect is anthropic.DIALECT:
+        assert body["type"] == "error"
+        assert told.keys() == {"type", "message"}
+        told = told["message"].removeprefix("prompt is too long: 10 tokens > 4 maximum; ")
     assert told == error.message
 
 

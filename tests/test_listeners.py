@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
 import stat
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from granian.server.embed import Server
+from structlog.testing import capture_logs
 
-from powerd.listeners import BACKLOG, CannotListen, Listener, bind_tcp, bind_unix, capacity, claim_files
+from powerd.listeners import BACKLOG, CannotListen, Listener, UnixDoor, bind_tcp, bind_unix, capacity, claim_files
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
@@ -41,6 +44,22 @@ def test_both_kinds_of_socket_serve_and_stop(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_server_that_ends_by_itself_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_self: object) -> None:
+        raise RuntimeError("out of threads")
+
+    async def main() -> None:
+        listener = Listener(hello, bind_tcp("127.0.0.1", 0))
+        await listener.start()
+        await asyncio.sleep(0)
+        await listener.stop(1)
+
+    monkeypatch.setattr(Server, "serve", broken)
+    with capture_logs() as said:
+        asyncio.run(main())
+    assert [line["error"] for line in said] == ["RuntimeError('out of threads')"]
+
+
 def test_a_busy_port_is_said_with_what_to_do() -> None:
     with bind_tcp("127.0.0.1", 0) as taken, pytest.raises(CannotListen, match="choose another address with --listen"):
         bind_tcp("127.0.0.1", taken.getsockname()[1])
@@ -50,6 +69,31 @@ def test_s14_the_control_socket_is_for_owner_and_group(tmp_path: Path) -> None:
     with bind_unix(tmp_path / "run" / "control.sock"):
         assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o750
         assert stat.S_IMODE((tmp_path / "run/control.sock").stat().st_mode) == 0o660
+
+
+def test_s14_its_mode_is_nobody_elses_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The umask is the whole process's: a directory that another thread makes meanwhile could not be entered."""
+    monkeypatch.setattr(os, "umask", lambda _mask: pytest.fail("the umask was changed"))
+    with bind_unix(tmp_path / "control.sock"):
+        assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o660
+
+
+def test_c06_a_door_takes_its_own_file_away_and_nobody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    async def main() -> None:
+        door = UnixDoor(hello, path, bind_unix(path))
+        await door.start()
+        await door.stop(1)
+        assert not path.exists()
+        door = UnixDoor(hello, path, bind_unix(path))
+        await door.start()
+        path.unlink()
+        with bind_unix(path):
+            await door.stop(1)
+            assert path.exists()
+
+    asyncio.run(main())
 
 
 def test_c01_a_stale_socket_is_replaced_only_after_connecting_failed(tmp_path: Path) -> None:

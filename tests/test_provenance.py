@@ -22,3 +22,9 @@ def test_flags_win_over_power_over_ollama_over_the_file() -> None:
 
 def test_what_nobody_set_and_what_ollama_would_ignore_are_missing() -> None:
     assert origins({}, {"OLLAMA_CONTEXT_LENGTH": "lots", "POWER_NONSENSE": "1"}, {}) == {}
+
+
+def test_of_two_variables_for_one_option_the_one_that_was_set_is_named() -> None:
+    assert origins({}, {"MAX_CACHE_MODELS": "3"}, {}) == {"max_loaded_models": "MAX_CACHE_MODELS"}
+    both = {"MAX_CACHE_MODELS": "3", "OLLAMA_MAX_LOADED_MODELS": "2"}
+    assert origins({}, both, {}) == {"max_loaded_models": "OLLAMA_MAX_LOADED_MODELS"}

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from powerd.fleet.survey import Survey
+from powerd.fleet.terms import FleetConfig
+from powerd.jobs import Accelerator, Probed
 from powerd.ollama_variables import MEANINGLESS, OLLAMA_VARIABLES, ollama_host, without_effect
 from powerd.paths import resolve
 from powerd.settings import Settings, explain, host_port, load
@@ -76,11 +79,18 @@ def test_lists_in_the_environment_are_separated_by_commas(monkeypatch: pytest.Mo
         ("OLLAMA_NUM_GPU", "12", "gpu_layers", 12),
         ("OLLAMA_NUM_GPU", "-1", "gpu_layers", -1),
         ("OLLAMA_NUM_GPU", "all", "gpu_layers", -1),
+        ("MAX_CACHE_MODELS", "3", "max_loaded_models", 3),
     ],
 )
 def test_ollama_variables(variable: str, text: str, field: str, value: object) -> None:
     assert variable in OLLAMA_VARIABLES
     assert getattr(load({}, {variable: text}, {}), field) == value
+
+
+def test_other_servers_variables_yield_to_ollamas() -> None:
+    assert load({}, {"OLLAMA_MAX_LOADED_MODELS": "2", "MAX_CACHE_MODELS": "3"}, {}).max_loaded_models == 2
+    assert load({}, {"MODEL_Q4_THRESHOLD_BYTES": "14000000000"}, {}).pull.q4_above == 14_000_000_000
+    assert load({}, {"MODEL_Q4_THRESHOLD_BYTES": "14e9"}, {"pull": {"q4_above": "1GB"}}).pull.q4_above == 10**9
 
 
 def test_what_is_set_and_means_nothing_is_told_with_its_reason() -> None:
@@ -104,6 +114,9 @@ def test_ollama_debug_is_the_log_level() -> None:
         ("h:99999", "h:11434"),
         ("[::1]:7", "[::1]:7"),
         ("[::1]", "[::1]:11434"),
+        ("::1", "[::1]:11434"),
+        (":1234", "0.0.0.0:1234"),
+        ("http://", "127.0.0.1:80"),
     ],
 )
 def test_ollama_host_forms(text: str, listen: str) -> None:
@@ -176,3 +189,23 @@ def test_devices_that_cannot_be_are_refused(devices: dict[str, object], words: s
     with pytest.raises(ValidationError) as refused:
         load({}, {}, {"devices": devices})
     assert words in " ".join(sentence for _, sentence in explain(refused.value))
+
+
+def test_the_fleet_keeps_the_limits_that_variables_set() -> None:
+    environ = {
+        "OLLAMA_LOAD_TIMEOUT": "90s",
+        "OLLAMA_MAX_QUEUE": "7",
+        "MAX_CACHE_MODELS": "2",
+        "OLLAMA_KEEP_ALIVE": "-1",
+    }
+    limits = FleetConfig.of(load({}, environ, {}))
+    assert (limits.load_timeout, limits.max_queue, limits.max_loaded_models) == (90.0, 7, 2)
+    assert limits.keep_alive == math.inf
+
+
+@pytest.mark.parametrize(("overhead", "given_out"), [("0", 20), ("1073741824", 19), ("1GiB", 20)])
+def test_what_is_kept_free_on_each_accelerator_is_not_given_out(overhead: str, given_out: int) -> None:
+    card = Accelerator("CUDA0", "gpu", "a card", total=24 << 30, free=20 << 30)
+    survey = Survey(load({}, {"OLLAMA_GPU_OVERHEAD": overhead}, {}), [])
+    survey.take(Probed("engine", (card,), idle=1))
+    assert survey.devices[1].budget == given_out << 30

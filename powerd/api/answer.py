@@ -78,8 +78,10 @@ class Answer:
     parallel_calls: bool = True
     first: list[Item] | None = None  # what was read already
     on_cut: Callable[[Cut], None] = lambda _: None
+    thinking_tokens: int = 0  # so far
     _silent: bool = True
     _calls: int = 0
+    _thinks: bool = False  # the last piece was a thought
     _untold: list[Logprob] = field(default_factory=list)  # of text that the reader has not told apart yet
 
     async def read(self) -> tuple[Output, Finished | None]:
@@ -120,10 +122,19 @@ class Answer:
             pieces = self.reader.feed(row.text)
             if any(isinstance(piece, ToolCall) for piece in pieces):
                 pieces = self._known(pieces)
+            if self._is_thought(pieces):
+                self.thinking_tokens += row.tokens
         output.add(pieces)
         if row.logprobs:
             output.logprobs += row.logprobs
             output.spoken += row.logprobs if self.reader is None else self._spoken(row.logprobs, pieces)
+
+    def _is_thought(self, pieces: Sequence[Piece]) -> bool:
+        """Whether a row belongs to the thinking; one that the reader holds back goes with what came before it."""
+        if not pieces:
+            return self._thinks
+        self._thinks = isinstance(pieces[-1], Thought)
+        return any(isinstance(piece, Thought) for piece in pieces)
 
     def _spoken(self, logprobs: list[Logprob], pieces: Sequence[Piece]) -> list[Logprob]:
         """Those that belong to content: it ends with the last token; tags and the blanks around them come before."""

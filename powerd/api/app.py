@@ -25,6 +25,7 @@ from litestar.types import Send as LitestarSend
 
 from powerd import metrics
 from powerd.api import auth, ops
+from powerd.api.anthropic import routes as anthropic_routes
 from powerd.api.auth import Access
 from powerd.api.call import Call, Dialect, Receive, Route, Scope, Send
 from powerd.api.context import ApiContext
@@ -37,6 +38,7 @@ from powerd.errors import Cancelled, PowerError
 TCP_ROUTES: Sequence[Route] = (
     *ollama_routes.ROUTES,
     *openai_routes.ROUTES,
+    *anthropic_routes.ROUTES,
     *short_routes.ROUTES,
     *ops.ROUTES,
 )
@@ -152,10 +154,12 @@ async def _guard(call: Call) -> None:
 
 def _request_id(scope: Scope) -> str:
     given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex[:24]
 
 
 def _dialect_of(path: str) -> Dialect:
+    if f"{path}/".startswith("/v1/messages/"):
+        return anthropic_routes.DIALECT
     return openai_routes.DIALECT if path.startswith("/v1/") else ollama_routes.DIALECT
 
 
@@ -192,5 +196,6 @@ def _no_page(request: Request[object, object, State], _error: HTTPException) -> 
     call: Call = cast(Scope, request.scope)[_CALL]
     call.failure = Refusal.no_page()
     call.status = call.failure.status
-    headers = {"X-Request-Id": call.id, **call.headers}
-    return Response(call.failure.message.encode(), media_type="text/plain", status_code=404, headers=headers)
+    body, kind = call.dialect.failure(call.failure, call.id)
+    headers = {**call.dialect.headers(call.id), **call.headers}
+    return Response(body, media_type=kind.partition(";")[0], status_code=404, headers=headers)

@@ -1,4 +1,4 @@
-"""Ask and Timing: what every dialect's request comes to, and the clock's readings its answer needs (pure)."""
+"""Ask and Timing: what every dialect's request comes to, and the readings its answer needs at its end (pure)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from powerd.catalog.spec import Template
 from powerd.errors import BadRequest
+from powerd.options import check
 from powerd.protocol import Message
 
 #: A schema, or any JSON object.
@@ -49,11 +50,25 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The clock's readings at the end of an answer, in nanoseconds."""
+    """What is known at the end of an answer beside its last frame; times are in nanoseconds."""
 
     now: int  # since the epoch
     total: int  # since the request
     load: int  # until the runner was ready
+    thinking_tokens: int = 0  # of the answer's
+
+
+def checked_options(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The options that are given, checked; `names` are the dialect's own words for some, by which a refusal names them.
+
+    Raises BadRequest.
+    """
+    try:
+        return check(given)
+    except BadRequest as error:
+        name = (error.param or "").removeprefix("options.")
+        spoken = names.get(name, name)
+        raise BadRequest(error.message.replace(f'"{name}"', f'"{spoken}"', 1), spoken) from None
 
 
 def packed(tokens: tuple[int, ...], vocab: int) -> bytes:

@@ -17,8 +17,10 @@ import structlog
 
 from powerd.api.auth import Access
 from powerd.api.context import ApiContext
+from powerd.api.form import Form, parsed
 from powerd.api.status import Refusal, headers_of, status_of
 from powerd.api.strict import Request, decode
+from powerd.api.unpacking import MAX_UNPACKED, unpacked
 from powerd.errors import BadRequest, Cancelled, PowerError, TooLarge
 
 _log = structlog.get_logger("powerd.api")
@@ -41,6 +43,17 @@ class Dialect:
     json_type: str
     empty_body: str  # what a missing body is answered with
     error: Callable[[PowerError | Refusal], bytes]  # the whole body
+    ping: bytes = b""  # what keeps a quiet stream alive; empty where this API has nothing for it
+
+    def headers(self, request_id: str) -> dict[str, str]:
+        """The headers that tell a request's id."""
+        return {"X-Request-Id": request_id}
+
+    def failure(self, error: PowerError | Refusal, request_id: str) -> tuple[bytes, str]:
+        """The body of a failed request's answer, and its type; what HTTP's router refuses is bare text, as Ollama's."""
+        if isinstance(error, Refusal) and error.plain:
+            return error.message.encode(), "text/plain; charset=utf-8"
+        return self.error(error), self.json_type
 
 
 @dataclass(slots=True)
@@ -87,19 +100,39 @@ class Call:
 
         Raises BadRequest for none, TooLarge, Refusal(408) past the deadline, Cancelled when the client has gone.
         """
-        self._refuse_encodings()
+        self._check_type()
+        encoding = self._encoding("zstd" if self.route.startswith("/v1/") else "")
+        body = await self._received()
+        if body and encoding == "zstd":
+            body = await self._unpacked(body)
+        if not body:
+            raise BadRequest(self.dialect.empty_body)
+        return body
+
+    async def form(self) -> Form:
+        """The multipart form that was sent. Raises as `body` does, and BadRequest for what is none."""
+        self._encoding()
+        body = await self._received()
+        return await asyncio.to_thread(parsed, self.header(b"content-type"), body)
+
+    async def _received(self) -> bytes:
         length = self.header(b"content-length")
         if length.isascii() and length.isdigit() and int(length[:18]) > self.limit:
             raise self._too_large()
         try:
             async with asyncio.timeout(self.context.body_seconds):
-                body = await self._read()
+                return await self._read()
         except TimeoutError:
             text = f"the body did not arrive within {self.context.body_seconds:g} s"
             raise Refusal(408, text, {"Connection": "close"}) from None
-        if not body:
-            raise BadRequest(self.dialect.empty_body)
-        return body
+
+    async def _unpacked(self, body: bytes) -> bytes:
+        """A compressed body's text, made beside the event loop. Raises BadRequest or TooLarge."""
+        limit = min(self.limit, MAX_UNPACKED)
+        text = await asyncio.to_thread(unpacked, body, limit)
+        if text is None:
+            raise TooLarge(f"the body is larger than the {limit} bytes that a compressed one may unpack to")
+        return text
 
     async def decoded(self, schema: type[Request]) -> Request:
         """The body as a `schema`; a large one is decoded beside the event loop. Raises as `body` and `decode` do."""
@@ -121,9 +154,14 @@ class Call:
             if not message.get("more_body", False):
                 return b"".join(pieces)
 
-    def _refuse_encodings(self) -> None:
-        if self.header(b"content-encoding").lower() not in {"", "identity"}:
-            raise Refusal(415, "compressed request bodies are not accepted; send the JSON as it is")
+    def _encoding(self, taken: str = "") -> str:
+        """How the body is packed. Raises Refusal unless it is not packed, or as `taken` says."""
+        encoding = self.header(b"content-encoding").strip().lower()
+        if encoding not in {"", "identity", taken}:
+            raise Refusal(415, "request bodies are not accepted in this encoding; send the text as it is")
+        return encoding
+
+    def _check_type(self) -> None:
         kind = self.header(b"content-type").lower()
         if kind.startswith("multipart/"):
             raise Refusal(415, "multipart bodies are not accepted here; send JSON")
@@ -152,14 +190,13 @@ class Call:
         """Send a failure in the dialect's shape; nothing may have been sent before."""
         self.failure = error
         self.headers |= headers_of(error)
-        plain = isinstance(error, Refusal) and error.plain
-        body = error.message.encode() if plain else self.dialect.error(error)
-        await self.answer(body, "text/plain; charset=utf-8" if plain else None, status_of(error))
+        body, kind = self.dialect.failure(error, self.id)
+        await self.answer(body, kind, status_of(error))
 
     async def start(self, status: int, content_type: str) -> None:
         """Send the head of the answer."""
         self.status = status
-        headers = {"Content-Type": content_type, "X-Request-Id": self.id, **self.headers}
+        headers = {"Content-Type": content_type, **self.dialect.headers(self.id), **self.headers}
         await self.send(
             {
                 "type": "http.response.start",
@@ -237,12 +274,3 @@ class Route:
     inference: bool = False  # takes the large body limit, stops with the daemon
     manages: bool = False  # changes models: needs the right to
     below: bool = False  # also answers every path below it
-
-
-def not_yet(what: str) -> Handler:
-    """A handler for a route of the contract that this version does not have."""
-
-    async def refuse(_call: Call) -> None:
-        raise Refusal(501, f"{what} is not available in this version of powerd")
-
-    return refuse

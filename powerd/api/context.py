@@ -27,6 +27,7 @@ class ApiContext:
     not_ready: Callable[[], Sequence[str]]  # sentences; empty = ready
     fresh: Callable[[], Awaitable[None]]  # finds out what not_ready will say of this moment
     default_model: str = ""
+    q4_above: int = 0  # bytes of weights that POST /pull takes unquantized at most; 0 = it never asks for them
     inference_body: int = 64 * MIB  # bytes
     other_body: int = MIB
     body_seconds: float = 60.0  # a whole body must arrive within

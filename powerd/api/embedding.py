@@ -21,8 +21,9 @@ from powerd.errors import BadRequest, ContextOverflow, Unsupported
 from powerd.fleet.lease import Lease
 from powerd.fleet.process import Stream
 from powerd.options import Options
-from powerd.protocol import EMBEDDING_CONTEXT, Embed, Embedded, Failed
+from powerd.protocol import Failed
 from powerd.reconcile.offer import Offer
+from powerd.vectors import EMBEDDING_CONTEXT, Embed, Embedded
 
 #: Inputs sent before the first of them is answered.
 _AHEAD = 64
@@ -98,6 +99,7 @@ def _frames(inputs: Inputs, offer: Offer, options: Options) -> list[Embed]:
             dimensions=max(0, inputs.dimensions),
             context=options.num_ctx or 0,
             context_source=source,
+            adapters=offer.adapters,
         )
         for text in inputs.texts
     ]

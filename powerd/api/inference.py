@@ -21,9 +21,9 @@ from powerd.api.ask import Ask, packed
 from powerd.api.context import ApiContext
 from powerd.api.fitting import Policy, has_bos, last_cut, policy, shortened, told
 from powerd.api.reading import Manner, manner
-from powerd.api.rendering import conversation, rendered
+from powerd.api.rendering import conversation, rendered, template
 from powerd.digest import Digest
-from powerd.errors import BadRequest, Busy, ContextOverflow, DoesNotFit, Unsupported
+from powerd.errors import BadRequest, Busy, ContextOverflow, DoesNotFit, NotFound, Unsupported
 from powerd.fleet.lease import Lease
 from powerd.fleet.process import Item
 from powerd.fleet.terms import Reason, Unload, Want
@@ -70,6 +70,18 @@ async def _held(ask: Ask, offer: Offer, prompt: str, messages: tuple[Message, ..
     return manner(ask, offer, prompt, messages, budget)
 
 
+async def only_rendered(context: ApiContext, ask: Ask, notes: dict[str, str]) -> dict[str, object]:
+    """What `_debug_render_only` asks for: the prompt, and whose template made it. Nothing is generated."""
+    offer = find(context, ask)
+    info: dict[str, object] = {
+        "rendered_template": await rendered(context, ask, offer, conversation(ask, offer), notes)
+    }
+    if ask.raw is None:
+        chosen = template(ask, offer)
+        info["template"] = {"origin": chosen.origin, "syntax": chosen.syntax, "name": chosen.name}
+    return info
+
+
 async def load(context: ApiContext, ask: Ask, request_id: str) -> tuple[Offer, dict[str, str]]:
     """Have the model in memory and its idle clock set by this request."""
     async with leased(context, ask, request_id) as (offer, _, _, notes):
@@ -109,14 +121,21 @@ def find(context: ApiContext, ask: Ask) -> Offer:
     return offer
 
 
+def known(context: ApiContext, model: str) -> None:
+    """Raises NotFound in the words that the routes of embeddings have for it (contract section 1.5)."""
+    try:
+        context.library.find(model)
+    except NotFound:
+        raise NotFound(f'model "{model}" not found, try pulling it first') from None
+
+
 _FIELDS = {"tools": "tools", "thinking": "think", "vision": "images", "insert": "suffix"}
 
 
 def _lacking(model: str, offer: Offer, need: str) -> str:
     if need == "thinking":
-        return f'"{model}" does not support thinking'
-    if need == "vision":
-        return f'"{model}" does not support images (vision)'
+        again = ". Pull the model again to get the latest version with full thinking support" if offer.forgets else ""
+        return f'"{model}" does not support thinking{again}'
     return f"{offer.name.full} does not support {need}"
 
 
@@ -175,6 +194,7 @@ def _want(ask: Ask, offer: Offer, options: Options, request_id: str, *, masked: 
         request_options=offer.request_options,
         embeds=ask.embeds,
         masked=masked,
+        likely=ask.logprobs >= 0,
     )
 
 

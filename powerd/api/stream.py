@@ -7,6 +7,7 @@ stream's last, visible line, and nothing follows it.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from typing import Protocol
 
 from powerd.api import inference
@@ -16,6 +17,9 @@ from powerd.api.call import Call
 from powerd.api.status import Refusal
 from powerd.errors import Cancelled, PowerError
 from powerd.protocol import Finished
+
+#: Seconds without a word, while the model writes what is told later, after which a dialect that can says so.
+QUIET = 10.0
 
 
 class Framing(Protocol):
@@ -38,15 +42,20 @@ class Framing(Protocol):
 
 async def reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> None:
     """Generate and send, until the end, a failure or the client's leave."""
-    await call.while_connected(_reply(call, ask, framing, stream=stream))
+    await call.while_connected(told(call, framing, _sent(call, ask, framing, stream=stream), stream=stream))
 
 
-async def _reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> None:
+async def _sent(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> None:
+    ask = inference.in_class(ask, call.header(inference.CLASS_HEADER))
+    async with inference.opened(call.context, ask, call.id, call.started) as answer:
+        call.model = answer.offer.name.display
+        await (_streamed if stream else _at_once)(call, answer, framing)
+
+
+async def told(call: Call, framing: Framing, sending: Awaitable[None], *, stream: bool) -> None:
+    """Await what sends an answer; a failure after its head is its last words. Raises what failed before."""
     try:
-        ask = inference.in_class(ask, call.header(inference.CLASS_HEADER))
-        async with inference.opened(call.context, ask, call.id, call.started) as answer:
-            call.model = answer.offer.name.display
-            await (_streamed if stream else _at_once)(call, answer, framing)
+        await sending
     except Exception as error:
         if not call.status or isinstance(error, Cancelled):
             raise
@@ -58,15 +67,19 @@ async def _reply(call: Call, ask: Ask, framing: Framing, *, stream: bool) -> Non
 
 async def _streamed(call: Call, answer: Answer, framing: Framing) -> None:
     finished = None
+    spoke = time.monotonic()
     while finished is None:
         output, finished = await answer.read()
         data = framing.chunk(output, time.time_ns()) if output else b""
         if finished is not None:
             data += framing.last(finished, _noted(call, answer, finished))
+        if not data and call.status and time.monotonic() - spoke > QUIET:
+            data = call.dialect.ping
         if data:
             if not call.status:
                 call.headers |= answer.notes
             await call.write(data, framing.content_type)
+            spoke = time.monotonic()
 
 
 async def _at_once(call: Call, answer: Answer, framing: Framing) -> None:
@@ -77,4 +90,4 @@ async def _at_once(call: Call, answer: Answer, framing: Framing) -> None:
 
 def _noted(call: Call, answer: Answer, finished: Finished) -> Timing:
     call.prompt_tokens, call.output_tokens = finished.prompt_tokens, finished.output_tokens
-    return Timing(time.time_ns(), time.monotonic_ns() - call.started, answer.load_ns)
+    return Timing(time.time_ns(), time.monotonic_ns() - call.started, answer.load_ns, answer.thinking_tokens)

@@ -54,7 +54,8 @@ class Field:
 
 _ROLES = words("system", "user", "assistant")
 _MESSAGES = items(mapping({"role": _ROLES, "content": text}, required=("role", "content")))
-_ADAPTERS = items(mapping({"source": values.source, "scale": values.number}, required=("source",)))
+_ADAPTER = mapping({"source": values.source, "scale": values.number, "digest": values.digest}, required=("source",))
+_ADAPTERS = items(_ADAPTER)
 _DRAFT = mapping({"source": values.source}, required=("source",))
 
 
@@ -65,7 +66,8 @@ def _messages(node: Node, reading: Reading) -> tuple[tuple[str, str], ...]:
 
 @reads(_ADAPTERS.schema)
 def _adapters(node: Node, reading: Reading) -> tuple[Adapter, ...]:
-    return tuple(Adapter(each.get("source", ""), each.get("scale", 1.0)) for each in _ADAPTERS(node, reading))
+    written = _ADAPTERS(node, reading)
+    return tuple(Adapter(one.get("source", ""), one.get("scale", 1.0), one.get("digest")) for one in written)
 
 
 @reads(_DRAFT.schema)
@@ -87,7 +89,6 @@ _RESERVED = (
     Field("cost", "{input, output}", "", "live", "What its tokens count for in reports."),
     Field("projector", "source", "", "replace", "The weights that read images."),
     Field("hidden", "true, false", "", "live", "Whether listings leave it out."),
-    Field("pooling", "word", "", "reload", "How an embedding is made of its tokens."),
 )
 
 _AVAILABLE = (
@@ -194,6 +195,15 @@ _AVAILABLE = (
         choice({"auto": None, True: True, False: False}),
     ),
     Field(
+        "pooling",
+        "auto, mean, cls, last",
+        "auto",
+        "reload",
+        "Which vector of its tokens stands for a text in embeddings: their mean, the first one's (`cls`) or the last "
+        "one's; `auto` is what the weights say, and the mean where they do not.",
+        choice({"auto": None, "mean": "mean", "cls": "cls", "last": "last"}),
+    ),
+    Field(
         "request_options",
         "auto, declared, grow, reject",
         "auto",
@@ -287,10 +297,10 @@ _AVAILABLE = (
     ),
     Field(
         "adapters",
-        "list of {source, scale}",
+        "list of {source, scale, digest}",
         "[]",
         "reload",
-        "LoRA adapters, files or `https://` addresses; `scale` is 1 when it is left out, and changes live.",
+        "LoRA adapters; `scale` is 1 when it is left out and changes live, `digest` is the SHA-256 the file must have.",
         _adapters,
         in_defaults=False,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from powerd.catalog.spec import ALWAYS, ModelSpec
+from powerd.catalog.spec import ALWAYS, Adapter, ModelSpec
 from powerd.names import Name
 from powerd.protocol import Placement
 
@@ -57,6 +57,11 @@ def _placement(placed: Placement | None) -> dict[str, object]:
     return {name: value for name, value in said.items() if value}
 
 
+def _adapter(adapter: Adapter) -> dict[str, object]:
+    shown: dict[str, object] = {"source": redacted(adapter.source), "scale": adapter.scale}
+    return shown | ({"digest": str(adapter.digest)} if adapter.digest else {})
+
+
 def _optional(spec: ModelSpec) -> dict[str, object]:
     require = {"gpu": spec.require.gpu, "full_offload": spec.require.full_offload}
     return {
@@ -66,6 +71,7 @@ def _optional(spec: ModelSpec) -> dict[str, object]:
         "batch": spec.batch,
         "load_mode": spec.load_mode if spec.load_mode != "auto" else None,
         "flash_attention": spec.flash_attention,
+        "pooling": spec.pooling,
         "request_options": spec.request_options,
         "class": spec.scheduling_class if spec.scheduling_class != "interactive" else None,
         "digest": str(spec.digest) if spec.digest else None,
@@ -75,6 +81,6 @@ def _optional(spec: ModelSpec) -> dict[str, object]:
         "template": spec.template.syntax if spec.template else None,
         "parameters": {name: list(v) if isinstance(v, tuple) else v for name, v in spec.parameters.items()},
         "messages": [{"role": role, "content": content} for role, content in spec.messages],
-        "adapters": [{"source": redacted(one.source), "scale": one.scale} for one in spec.adapters],
+        "adapters": [_adapter(one) for one in spec.adapters],
         "draft": {"source": redacted(spec.draft)} if spec.draft else None,
     }

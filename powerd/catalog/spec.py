@@ -12,6 +12,7 @@ from typing import Any, Literal
 from powerd.digest import Digest
 from powerd.names import Name
 from powerd.protocol import Placement
+from powerd.vectors import Pooling
 
 #: `keep_alive: always`: pinned, never unloaded while it is declared.
 ALWAYS = math.inf
@@ -81,6 +82,7 @@ class Adapter:
 
     source: str
     scale: float = 1.0
+    digest: Digest | None = None  # what the file must have
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class ModelSpec:
         None  # None = declared with a written `context`, grow with an automatic one
     )
     scheduling_class: SchedulingClass = "interactive"  # `class:` in the file
+    pooling: Pooling | None = None  # None = as the weights say
     origins: Mapping[str, Position] = field(default_factory=lambda: MappingProxyType({}), compare=False)  # by field
     not_yet: tuple[str, ...] = ()  # sentences naming what this entry asks that this version cannot do
 
@@ -149,6 +152,7 @@ class Defaults:
     flash_attention: bool | None = None
     request_options: RequestOptions | None = None
     scheduling_class: SchedulingClass = "interactive"
+    pooling: Pooling | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import msgspec
 from powerd import __version__
 from powerd.ctl import endpoint
 from powerd.ctl.exits import Failed, Refused, Unreachable
-from powerd.ctl.hosts import Host
+from powerd.hosts import Host
 
 Reply = TypeVar("Reply")
 

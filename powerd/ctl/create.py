@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from powerd.ctl.parts import Part, parts
 from powerd.ctl.progress import Bars, Log
 from powerd.ctl.terminal import Terminal
 from powerd.modelfile import Build, ModelfileError, build, decode, parse
+from powerd.names import Name
 
 MAX_MODELFILE = 16 << 20
 _REDRAW_SECONDS = 0.1
@@ -60,20 +62,21 @@ class Steps:
 
 def create(arguments: Namespace, terminal: Terminal) -> int:
     """Make a model from a Modelfile."""
+    _check_name(arguments.model)
     wanted = _read(arguments.file) if arguments.file is not None else build(parse(_HERE))
     for warning in wanted.warnings:
         terminal.note(warning)
     directory = Path(arguments.file).parent if arguments.file not in {None, "-"} else Path()
     if arguments.draft_quantize and not wanted.draft:
         raise Failed("--draft-quantize requires a DRAFT model")
-    base, files, adapters = _sources(wanted, directory)
+    needed = _sources(wanted, directory)
     client = Client(arguments.socket)
     steps = Steps(terminal, json=arguments.json)
     try:
         steps.show({"status": "gathering model components"})
         request: dict[str, object] = {"model": arguments.model, **wanted.fields}
-        given = {"from": base, "quantize": arguments.quantize}
-        given |= {"files": _uploaded(client, files, steps), "adapters": _uploaded(client, adapters, steps)}
+        given = {"from": needed.base, "quantize": arguments.quantize, "draft_quantize": arguments.draft_quantize}
+        given |= {field: _uploaded(client, files, steps) for field, files in needed.files.items()}
         request |= {name: value for name, value in given.items() if value}
         with closing(client.stream("/api/create", request)) as lines:
             for step in objects(lines):
@@ -83,6 +86,14 @@ def create(arguments: Namespace, terminal: Terminal) -> int:
     if steps.last != "success":
         raise Failed(f"powerd ended early (its last word was {steps.last!r}); create the model again")
     return DONE
+
+
+def _check_name(text: str) -> None:
+    """Raise Failed for what can be no model's name, before anything is sent."""
+    try:
+        Name.parse(text)
+    except ValueError as error:
+        raise Failed(f"{error}: {text}") from None
 
 
 def _read(file: str) -> Build:
@@ -105,22 +116,46 @@ def _bytes(path: Path) -> bytes:
         raise Failed(f"{path}: {error.strerror}") from error
 
 
-def _sources(wanted: Build, directory: Path) -> tuple[str, list[Part], list[Part]]:
-    """The model it is made from, and the files for weights and adapters. Raises Failed."""
-    if wanted.draft:
-        if wanted.draft in wanted.sources:
-            raise Failed(f"DRAFT must not reference the same local path as FROM: {wanted.draft}")
-        raise Failed("DRAFT is not available in this version of powerd")
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What a model is made of: another one, and the files of each field of the request."""
+
+    base: str
+    files: Mapping[str, list[Part]]
+
+
+def _sources(wanted: Build, directory: Path) -> Needed:
+    """The model it is made from, and the files for weights, adapters and draft. Raises Failed."""
     base = ""
     files: list[Part] = []
     for source in wanted.sources:
         found = parts(source, directory)
         files += found
         base = base if found else source
-    adapters = parts(wanted.adapter, directory) if wanted.adapter else []
-    if wanted.adapter and not adapters:
-        raise Failed(f"ADAPTER {wanted.adapter}: there is no such file")
-    return base, _named_apart(files), adapters
+    draft = _files("DRAFT", wanted.draft, directory)
+    if draft:
+        _check_apart(wanted, directory)
+    adapters = _files("ADAPTER", wanted.adapter, directory)
+    return Needed(base, {"files": _named_apart(files), "adapters": adapters, "draft_files": draft})
+
+
+def _files(command: str, text: str, directory: Path) -> list[Part]:
+    """The files that ADAPTER or DRAFT means."""
+    found = parts(text, directory) if text else []
+    if text and not found:
+        raise Failed(f"{command} {text}: there is no such file")
+    return found
+
+
+def _check_apart(wanted: Build, directory: Path) -> None:
+    """Raise Failed for a draft that is the model itself."""
+    draft = _resolved(wanted.draft, directory)
+    if any(_resolved(source, directory) == draft for source in wanted.sources):
+        raise Failed(f"DRAFT must not reference the same local path as FROM: {wanted.draft}")
+
+
+def _resolved(text: str, directory: Path) -> Path:
+    return (directory / Path(text).expanduser()).resolve()
 
 
 def _named_apart(files: list[Part]) -> list[Part]:

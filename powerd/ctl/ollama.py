@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 
 from powerd.ctl import flags
 from powerd.ctl.client import Client, understood
 from powerd.ctl.exits import Failed
-from powerd.ctl.hosts import Host, host
 from powerd.ctl.ollama_verbs import ROOT_FLAGS, VERBS, find, help_text
 from powerd.ctl.terminal import Terminal
+from powerd.hosts import Host, reachable
+from powerd.hosts import parse as parse_host
 
 SPEAKS = "0.33.0"  # the Ollama whose command this is
 
 
 def parse(argv: Sequence[str], terminal: Terminal) -> tuple[str, Namespace] | None:
     """The handler and its arguments; None where help or the version was all. Raises Failed in cobra's words."""
-    server = host(os.environ)
+    server = _asked(os.environ.get("OLLAMA_HOST", ""))
     try:
         name = next((word for word in argv if not word.startswith("-")), None)
         before = list(argv[: argv.index(name)]) if name is not None else list(argv)
@@ -34,6 +36,12 @@ def parse(argv: Sequence[str], terminal: Terminal) -> tuple[str, Namespace] | No
     except flags.BadFlag as error:
         raise Failed(str(error)) from error
     return None
+
+
+def _asked(text: str) -> Host:
+    """The server OLLAMA_HOST names: one that listens on every interface is asked over loopback."""
+    host = parse_host(text)
+    return replace(host, name=reachable(host.name))
 
 
 def _verb(name: str, rest: Sequence[str], server: Host, terminal: Terminal) -> tuple[str, Namespace] | None:

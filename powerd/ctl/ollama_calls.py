@@ -38,7 +38,9 @@ def create(arguments: Namespace, terminal: Terminal) -> int:
     """Make a model from a Modelfile; without one, from what lies in this directory."""
     file = arguments.flags.get("file")
     if arguments.flags.get("experimental"):
-        raise Failed("--experimental makes models of safetensors, which powerd does not serve; use a GGUF file")
+        raise Failed(
+            "--experimental keeps safetensors as they are, which powerd does not serve; without it they are converted"
+        )
     draft = arguments.flags.get("draft-quantize")
     if file is None:
         file = "Modelfile" if Path("Modelfile").exists() else None

@@ -11,9 +11,26 @@ from pathlib import Path
 from powerd.ctl.exits import Failed
 
 _PIECE = 1 << 20
-_SPLIT = re.compile(r"(?P<stem>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.ASCII)
+_SPLIT = re.compile(
+    r"(?P<stem>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<ending>\.gguf|\.safetensors)", re.ASCII
+)
 _LIKE_A_PATH = re.compile(r"[/~.].*|.*\.(?:gguf|safetensors|bin|pth|pt)", re.IGNORECASE | re.DOTALL)
+_SAFETENSORS = ".safetensors"
+#: Which files of a directory are the weights: the first of these that finds any. Ollama's order; adapters are ours.
+_WEIGHTS = (
+    ("model*.safetensors", "*/model*.safetensors"),
+    ("consolidated*.safetensors",),
+    ("adapter_model*.safetensors", "adapters.safetensors"),
+    ("pytorch_model*.bin",),
+    ("consolidated*.pth",),
+    ("*.gguf",),
+    ("*.bin",),
+)
+#: What is read beside safetensors.
+_BESIDE = ("*.json", "*/*.json", "chat_template.jinja", "tokenizer.model", "*/tokenizer.model")
 _PICKLES = {".bin", ".pth", ".pt", ".ckpt", ".pkl"}
+_MAX_FILES = 4096
+_LFS = b"version https://git-lfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,58 +82,79 @@ def parts(text: str, directory: Path) -> list[Part]:
         if _LIKE_A_PATH.fullmatch(text):
             raise Failed(f"{text}: there is no such file or directory below {directory.absolute()}")
         return []
-    files = _directory(path) if path.is_dir() else _siblings(path)
-    _refuse_others([part.path for part in files])
+    files = _directory(path) if path.is_dir() else _file(path)
+    if len(files) > _MAX_FILES:
+        raise Failed(f"{path}: {len(files)} files, and a model is made of at most {_MAX_FILES}")
+    for part in files:
+        _refuse_others(part.path)
     return files
 
 
 def _directory(path: Path) -> list[Part]:
-    """The weights in a directory: Ollama's order of preference. A link that leads out of it is refused."""
+    """The weights in a directory, and what is read beside them. A link that leads out of it is refused."""
+    for patterns in _WEIGHTS:
+        names = _matching(path, patterns)
+        if names:
+            return _inside(path, names + _beside(path, names))
+    raise Failed(f"{path}: no Modelfile or safetensors files found, and no GGUF files either")
+
+
+def _matching(path: Path, patterns: Sequence[str]) -> list[str]:
+    """The files below a directory that match, as relative paths; nothing hidden."""
     try:
-        names = sorted(each.name for each in path.iterdir() if each.is_file())
+        found = {each for pattern in patterns for each in path.glob(pattern) if each.is_file()}
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from error
-    for ending in (".safetensors", ".gguf", ".bin", ".pth"):
-        chosen = [name for name in names if name.lower().endswith(ending)]
-        if chosen:
-            break
-    else:
-        raise Failed(f"{path}: no Modelfile or safetensors files found, and no GGUF files either")
+    names = sorted(each.relative_to(path).as_posix() for each in found)
+    return [name for name in names if not name.startswith(".") and "/." not in name]
+
+
+def _beside(path: Path, weights: Sequence[str]) -> list[str]:
+    """The names of the files that a checkpoint's conversion reads besides these weights."""
+    if not weights[0].endswith(_SAFETENSORS):
+        return []
+    return _matching(path, _BESIDE)
+
+
+def _inside(path: Path, names: Sequence[str]) -> list[Part]:
     inside = path.resolve()
-    for name in chosen:
+    for name in names:
         if not (path / name).resolve().is_relative_to(inside):
-            raise Failed(f"insecure path: {name} is a link that leads out of {path}; name the file itself")
-    return [Part(name, path / name) for name in chosen]
-
-
-def _siblings(path: Path) -> list[Part]:
-    """A file, with the other parts when it is the first of a split model."""
-    match = _SPLIT.fullmatch(path.name)
-    if match is None or int(match["number"]) != 1:
-        return [Part(path.name, path)]
-    names = [f"{match['stem']}-{number:05}-of-{match['count']}.gguf" for number in range(1, int(match["count"]) + 1)]
-    missing = next((name for name in names if not path.with_name(name).is_file()), None)
-    if missing:
-        raise Failed(f"{path}: {missing} is missing beside it")
-    return [Part(name, path.with_name(name)) for name in names]
-
-
-def _refuse_others(paths: Sequence[Path]) -> None:
-    """Say before anything is uploaded that these cannot become a model."""
-    for path in paths:
-        if path.suffix.lower() == ".safetensors":
             raise Failed(
-                f"{path}: converting safetensors{_architecture(path.with_name('config.json'))} is not available yet; "
-                "convert them with llama.cpp's convert_hf_to_gguf.py and create the model from the GGUF file"
+                f"insecure path: {name} is a link that leads out of {path}; name the file itself, or copy the "
+                "directory with its links followed (cp -rL)"
             )
-        if path.suffix.lower() in _PICKLES:
-            raise Failed(f"{path}: unsupported model format: serialised Python objects; models are made of GGUF files")
+    return [Part(name, path / name) for name in names]
 
 
-def _architecture(config: Path) -> str:
-    """` (LlamaForCausalLM)`, where a config.json says so."""
+def _file(path: Path) -> list[Part]:
+    """A file, with the other parts of a split model and with what belongs to a checkpoint of safetensors."""
+    match = _SPLIT.fullmatch(path.name)
+    names = [path.name]
+    if match is not None and (int(match["number"]) == 1 or match["ending"] == _SAFETENSORS):
+        count, stem, ending = match["count"], match["stem"], match["ending"]
+        names = [f"{stem}-{number:05}-of-{count}{ending}" for number in range(1, int(count) + 1)]
+        missing = next((name for name in names if not path.with_name(name).is_file()), None)
+        if missing:
+            raise Failed(f"{path}: {missing} is missing beside it")
+    parts = [Part(name, path.with_name(name)) for name in names]
+    return parts + _inside(path.parent, _beside(path.parent, names))
+
+
+def _refuse_others(path: Path) -> None:
+    """Say before anything is uploaded that this cannot become a model."""
+    head = _head(path)
+    if head.startswith(_LFS):
+        raise Failed(f"{path} is a Git LFS pointer; fetch the file it stands for (git lfs pull)")
+    if path.suffix.lower() in _PICKLES and not head.startswith(b"GGUF"):
+        raise Failed(
+            f"{path}: unsupported model format: serialised Python objects; models are made of GGUF or safetensors files"
+        )
+
+
+def _head(path: Path) -> bytes:
     try:
-        found = re.search(r'"architectures"\s*:\s*\[\s*"(\w{1,80})"', config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return f" ({found[1]})" if found else ""
+        with path.open("rb") as file:
+            return file.read(len(_LFS))
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from error

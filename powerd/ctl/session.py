@@ -13,11 +13,11 @@ from powerd.ctl import history, pictures
 from powerd.ctl.client import Client
 from powerd.ctl.conversation import Session
 from powerd.ctl.exits import DONE, Failed
-from powerd.ctl.hosts import Host
 from powerd.ctl.keyboard import Keyboard
 from powerd.ctl.question import Question
 from powerd.ctl.slash import Left, obey
 from powerd.ctl.terminal import Terminal
+from powerd.hosts import Host
 
 
 def converse(

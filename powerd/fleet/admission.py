@@ -13,7 +13,7 @@ from powerd.errors import Busy, DoesNotFit
 from powerd.fleet import classes
 from powerd.fleet.board import Board
 from powerd.fleet.entries import NEVER, Entry, Phase, Runner, Turn, Waiter
-from powerd.fleet.later import promise
+from powerd.fleet.later import Extra, extras, meet, missing
 from powerd.fleet.residency import Demand, Room, busy, candidates, names, needed, parting, rest, spares
 from powerd.fleet.terms import Reason
 
@@ -99,13 +99,19 @@ def _admit(board: Board, now: float) -> dict[int, Turn]:
     if board.refusal is not None:
         return promises
     room = Room(board.ledger, board.runners, board.config.max_loaded_models)
-    demands = [demand for entry in board.entries.values() if (demand := _demand(board, entry, now)) is not None]
-    demands.sort(key=lambda demand: (demand.turn, not demand.entry.pinned, -demand.entry.priority, demand.entry.key))
-    for first in demands:
-        demand = _feasible(board, room, first, now)
-        if demand is not None:
+    found: list[Demand | Extra] = list(extras(board))
+    found += [demand for entry in board.entries.values() if (demand := _demand(board, entry, now)) is not None]
+    for first in sorted(found, key=_precedence):
+        if isinstance(first, Extra):
+            meet(board, room, first, now)
+        elif (demand := _feasible(board, room, first, now)) is not None:
             _meet(board, room, demand, promises, now)
     return promises
+
+
+def _precedence(wanted: Demand | Extra) -> tuple[Turn, bool, int, str]:
+    demand = wanted.demand if isinstance(wanted, Extra) else wanted
+    return (demand.turn, not demand.entry.pinned, -demand.entry.priority, demand.entry.key)
 
 
 def _demand(board: Board, entry: Entry, now: float) -> Demand | None:
@@ -225,15 +231,14 @@ def _limit(board: Board, runner: Runner, promises: dict[int, Turn], now: float) 
 
 def _serve(board: Board, runner: Runner, limit: Turn, now: float) -> None:
     for waiter in list(_next(runner, limit)):
-        refusal = promise(board, runner, waiter.want)
-        if refusal is None:
-            board.grant(waiter, runner, now)
-        else:
-            board.refuse(waiter, refusal)
+        board.grant(waiter, runner, now)
 
 
 def _next(runner: Runner, limit: Turn) -> Iterator[Waiter]:
-    """Whose turn it is: as many as there are places, and all who only wait for the load."""
+    """Whose turn it is: as many as there are places, and all who only wait for the load.
+
+    Who waits for more memory than the runner was promised lets others pass.
+    """
     free = runner.deployment.parallel - len(runner.leases)
     watched = any(waiter.load_only for waiter in runner.entry.waiters.values())
     if not (free or watched):
@@ -243,7 +248,7 @@ def _next(runner: Runner, limit: Turn) -> Iterator[Waiter]:
             return
         if waiter.load_only:
             yield waiter
-        elif free:
+        elif free and not any(missing(runner, waiter)):
             free -= 1
             yield waiter
 

@@ -35,7 +35,7 @@ _WHOLE_WORK = 4 << 20
 _SECOND_GRAPHS = 3 << 20
 #: The engine's tables for one word of the vocabulary.
 _WORD = 272
-#: What holding answers to a grammar takes: the library of arrays, and the masks' table for one word.
+#: The library of arrays, which grammars and probabilities need; and the masks' table for one word.
 _ARRAYS = 22 << 20
 _MASKED_WORD = 416
 #: What serving one sequence takes: its tokens, its sampler chain, and the candidates of one draw per word.
@@ -91,6 +91,7 @@ def _sum(
     cells = _cells(deployment, layers)
     compute = Counter(buffers)
     compute[HOST] += process + serving(deployment) + _scratch(deployment, layers)
+    compute.update(_shifting(deployment, layers))
     for device in layers:
         compute[device] += _DRIVER if device != HOST else 0
     by_device = {device: weights[device] + cells[device] + compute[device] for device in dict.fromkeys((HOST, *layers))}
@@ -114,9 +115,14 @@ def second(deployment: Deployment, have: ReadBack | None) -> Estimate:
     return Estimate(0, cells.total(), compute.total(), sizes)
 
 
+def arrays(_deployment: Deployment, _have: ReadBack | None) -> Estimate:
+    """What a runner holds once it has computed with arrays."""
+    return Estimate(0, 0, _ARRAYS, {HOST: _ARRAYS})
+
+
 def masks(deployment: Deployment, _have: ReadBack | None) -> Estimate:
-    """What a runner holds once it has kept an answer within a grammar."""
-    size = _ARRAYS + _MASKED_WORD * deployment.shape.vocab
+    """What a runner holds besides once it has kept an answer within a grammar."""
+    size = _MASKED_WORD * deployment.shape.vocab
     return Estimate(0, 0, size, {HOST: size})
 
 
@@ -126,11 +132,13 @@ def measured(deployment: Deployment, devices: Sequence[Device], have: ReadBack) 
     Pages it shares beyond the usual are weights that another runner maps too, and count as its own: it may be alone
     with them the next time.
     """
-    foretold = estimate(deployment, devices)
+    foretold, layers = estimate(deployment, devices), layers_by_device(deployment, devices)
+    shifting = _shifting(deployment, layers)
     sizes = {device: share.size + _DRIVER for device, share in have.devices.items() if share.size and device != HOST}
+    sizes = {device: size + shifting.get(device, 0) for device, size in sizes.items()}
     if have.pss:
         sizes[HOST] = have.pss + max(0, have.rss - have.pss - _SHARED)
-        sizes[HOST] += _scratch(deployment, layers_by_device(deployment, devices))
+        sizes[HOST] += _scratch(deployment, layers) + shifting.get(HOST, 0)
     elif HOST in have.devices:
         sizes[HOST] = have.devices[HOST].size + foretold.by_device[HOST] - _held(deployment, devices)
     else:
@@ -161,6 +169,15 @@ def _scratch(deployment: Deployment, layers: Mapping[str, int]) -> int:
     if deployment.flash_attention != "off" or not _repeating(layers).get(HOST):
         return 0
     return 2 * min(deployment.batch, pool(deployment)) * pool(deployment) * deployment.shape.heads
+
+
+def _shifting(deployment: Deployment, layers: Mapping[str, int]) -> dict[str, int]:
+    """What the first shift of a full context takes: a layer's quantised keys in f32, wherever there are layers."""
+    shape = deployment.shape
+    if deployment.kv_cache == "f16" or not shape.causal or shape.pooling:
+        return {}
+    keys = 4 * pool(deployment) * shape.kv_width // (2 * max(shape.layers, 1))
+    return {device: keys for device, count in _repeating(layers).items() if count}
 
 
 def pool(deployment: Deployment) -> int:

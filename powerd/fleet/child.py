@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import re
 import signal
@@ -190,13 +191,21 @@ class Child:
             theirs.close()
             os.close(write)
         self.pid = process.pid
-        await self._listen(ours, read)
+        said = os.fdopen(read, "rb", buffering=0)
+        try:
+            await self._listen(ours, said)
+        except BaseException:  # out of descriptors, or cancelled: nobody would hear it or reap it
+            ours.close()
+            said.close()
+            process.kill()
+            await process.wait()
+            raise
         return process
 
-    async def _listen(self, ours: socket.socket, read: int) -> None:
+    async def _listen(self, ours: socket.socket, said: io.FileIO) -> None:
         _offer_to_oom_killer(self.pid)
         loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: self._lines, os.fdopen(read, "rb", buffering=0))
+        await loop.connect_read_pipe(lambda: self._lines, said)
         ours.setblocking(False)
         await loop.create_connection(lambda: self.wire, sock=ours)
 

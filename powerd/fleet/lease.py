@@ -10,7 +10,8 @@ import msgspec
 
 from powerd.errors import RunnerDied
 from powerd.fleet.process import Counting, RunnerProcess, Stream
-from powerd.protocol import Count, Embed, Failed, Generate, Sampling
+from powerd.protocol import Count, Failed, Generate, Sampling
+from powerd.vectors import Embed
 
 _numbers = itertools.count(1)
 #: What a canary asks for: one token, whatever it is.

@@ -26,8 +26,6 @@ from powerd.protocol import (
     Cut,
     Delta,
     Deployment,
-    Embed,
-    Embedded,
     Failed,
     Finished,
     FromRunner,
@@ -42,6 +40,7 @@ from powerd.protocol import (
     Stats,
     encode,
 )
+from powerd.vectors import Embed, Embedded
 
 #: How a runner is started; the number of its socket is appended.
 DEFAULT_COMMAND = (sys.executable, "-m", "powerd.runner")

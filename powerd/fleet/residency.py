@@ -23,12 +23,16 @@ LONGEST_RESIDENCY = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """An entry that should get a runner. `turn` is that of its first request; NEVER = it is only wished for."""
+    """An entry that should get a runner. `turn` is that of its first request; NEVER = it is only wished for.
+
+    `extra`: it has its runner, which needs this besides what it holds.
+    """
 
     entry: Entry
     deployment: Deployment
     need: Estimate
     turn: Turn
+    extra: bool = False
 
     @property
     def wish(self) -> bool:
@@ -42,8 +46,8 @@ class Demand:
 
     @property
     def seats(self) -> int:
-        """How many more models are loaded after it: none when it replaces its own runner, or only embeds."""
-        return 0 if self.entry.current or self.entry.embeds else 1
+        """How many more models are loaded after it: none when it has or replaces its own runner, or only embeds."""
+        return 0 if self.extra or self.entry.current or self.entry.embeds else 1
 
 
 class Room:
@@ -128,7 +132,8 @@ class Room:
         """Whether there are too many models once everything decided has happened and `taken` have gone."""
         gone = self._leaving | {runner.id for runner in taken}
         seated = len(self._seated(demand, gone)) + self._seats_claimed
-        return bool(self._max_models) and not demand.entry.embeds and seated > self._max_models
+        counts = bool(self._max_models) and not demand.extra and not demand.entry.embeds
+        return counts and seated > self._max_models
 
     def _seated(self, demand: Demand, gone: Collection[int]) -> set[str]:
         """The keys of the models that count, with the demand met; embedding models do not."""
@@ -155,6 +160,14 @@ def candidates(demand: Demand, runners: Iterable[Runner], now: float, residency:
         able = [runner for runner in able if not runner.leases and not busy(runner, demand, now, residency)]
         if not demand.entry.pinned:
             able = [runner for runner in able if runner.entry.priority < demand.entry.priority]
+    return sorted(able, key=lambda runner: _order(runner, demand, now, residency))
+
+
+def idlers(demand: Demand, runners: Iterable[Runner], now: float, residency: float) -> list[Runner]:
+    """Who could leave at this moment, the first to go first: others that are ready, idle and not pinned."""
+    able = [runner for runner in runners if runner.phase is Phase.READY and runner.staying and not runner.leases]
+    able = [runner for runner in able if runner.entry is not demand.entry and not runner.entry.pinned]
+    able = [runner for runner in able if not busy(runner, demand, now, residency)]
     return sorted(able, key=lambda runner: _order(runner, demand, now, residency))
 
 

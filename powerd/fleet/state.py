@@ -16,6 +16,7 @@ from powerd.fleet.board import Board
 from powerd.fleet.budget import Estimate, estimate
 from powerd.fleet.effects import Effect, Refuse
 from powerd.fleet.entries import Entry, Override, Phase, Waiter, needed_context
+from powerd.fleet.later import unmet
 from powerd.fleet.ledger import Ledger, Sizes, larger, measured
 from powerd.fleet.terms import FleetConfig, Reason, Unload, Want, Wish
 from powerd.protocol import Deployment, ReadBack, Stats
@@ -66,24 +67,29 @@ class FleetState:
         waiter = Waiter(ticket, want, needed_context(want), now, classes.turn(board, ticket, want), load_only=load_only)
         waiter.deadline = math.inf if want.deadline_s is None else now + want.deadline_s
         waiter.limit = math.inf if want.quiet else now + classes.scheduling(board.config, want).max_wait
-        error = self._objection(entry, waiter, now)
+        full = self._full(waiter)
+        error = self._objection(entry, waiter, now, full=full)
         board.enqueue(entry, waiter)
         if error is not None:
             board.refuse(waiter, error)
-        return self._settled(now)
+        effects = self._settled(now)
+        if full and ticket in board.waiting:  # the place that was free is kept for somebody
+            board.refuse(waiter, Busy(QUEUE_FULL))
+            effects += self._settled(now)
+        return effects
 
-    def _objection(self, entry: Entry, waiter: Waiter, now: float) -> PowerError | None:
+    def _objection(self, entry: Entry, waiter: Waiter, now: float, *, full: bool) -> PowerError | None:
         """Why this request must not even wait."""
         if self.board.refusal is not None:
             return self.board.refusal()
-        return faults.too_soon(entry, waiter, now) or self._too_many(entry, waiter)
+        able = (runner for runner in entry.runners if runner.serving and runner.takes(waiter) and runner.has_room)
+        at_once = any(not unmet(runner, waiter) for runner in able)
+        return faults.too_soon(entry, waiter, now) or (Busy(QUEUE_FULL) if full and not at_once else None)
 
-    def _too_many(self, entry: Entry, waiter: Waiter) -> PowerError | None:
-        config = self.board.config
-        if waiter.load_only or waiter.want.quiet or self.board.crowd[waiter.want.scheduling_class] < config.max_queue:
-            return None
-        at_once = any(runner.serving and runner.takes(waiter) and runner.has_room for runner in entry.runners)
-        return None if at_once else Busy(QUEUE_FULL)
+    def _full(self, waiter: Waiter) -> bool:
+        """Whether the queue of its class holds no more; hands and canaries are not counted."""
+        crowd, most = self.board.crowd[waiter.want.scheduling_class], self.board.config.max_queue
+        return not (waiter.load_only or waiter.want.quiet) and crowd >= most
 
     def cancel(self, ticket: int, now: float) -> list[Effect]:
         """A request that waited has gone."""

@@ -93,6 +93,7 @@ class Want:
     request_options: Literal["declared", "grow", "reject"] | None = None  # None = grow where the context is automatic
     embeds: bool = False  # vectors are wanted, for which a generative model needs memory besides its own
     masked: bool = False  # the answer is held to a grammar, which takes memory besides
+    likely: bool = False  # the probabilities of its tokens are told, which does too
     quiet: bool = False  # a canary: only on a ready runner, and without a trace on clocks, keep-alives or the queue
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from powerd.fleet.board import Board
 from powerd.fleet.entries import Entry, Phase, Place, Runner, Waiter
+from powerd.fleet.later import unmet
 from powerd.fleet.residency import names
 
 
@@ -47,6 +48,8 @@ def _on(board: Board, runner: Runner, waiter: Waiter, now: float) -> str:
         left = runner.deadline - now
         return text if math.isinf(left) else f"{text}; the load is ended if it reports no progress for {left:.0f} s"
     places = runner.deployment.parallel
+    if len(runner.leases) < places and (purpose := unmet(runner, waiter)):
+        return f"'{name}' is loaded, and waits for the memory of models that leave for {purpose}"
     if len(runner.leases) < places:
         before = [entry.model for entry in board.entries.values() if _comes_before(entry, waiter)]
         return f"'{name}' is loaded and has to make room for {', '.join(map(repr, before))}, asked for before"

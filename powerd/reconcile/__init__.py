@@ -14,4 +14,6 @@ Three folders have charters of their own: `planning` sees all of it, `generation
     wishes       what the fleet is told, pure           keeping      blobs of kept generations; collection
     create       a model of another one or of files     creation     its request and small texts, pure
     ingredients  its layers, files checked              quantizing   full precision -> smaller, in a helper
+    workshop     the helpers' work on the way           drafts       the model beside it that nothing here uses
+    automatic    what it gets unasked, pure
 """

@@ -15,12 +15,12 @@ from powerd.errors import BadRequest, PowerError, SourceFailed
 from powerd.fleet.budget import Estimate
 from powerd.quantities import show_bytes
 from powerd.reconcile import adapters
-from powerd.reconcile.acquire import acquire, requantized
+from powerd.reconcile.acquire import Acquired, acquire, requantized
 from powerd.reconcile.acquire import looks as source_looks
 from powerd.reconcile.compose import compose, composed_from, declared_offer
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.entry import Entry, Progress, Tools
-from powerd.reconcile.generations.pin import Pins, Refused, pin
+from powerd.reconcile.generations.pin import Pin, Pins, Refused, pin
 from powerd.reconcile.lora import without
 from powerd.reconcile.readback import lacking, unmeetable
 from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, Loss, MakeOffer, Step, Withdraw
@@ -173,27 +173,7 @@ async def _fetched(
     looks = await asyncio.to_thread(source_looks, source, tools.store)
     known = pins.recorded.identity if pins.recorded is not None else ""
     looks += await asyncio.to_thread(adapters.looks, spec.adapters, directory, known)
-
-    def on_progress(completed: int, total: int) -> None:
-        if entry.progress is not None:
-            metrics.FETCHED_BYTES.labels(entry.name).inc(max(0, completed - entry.progress.completed))
-            entry.progress.completed, entry.progress.total = completed, total
-
-    wanted = pin(pins, spec, looks)
-    try:
-        acquired = await acquire(
-            source,
-            tools.reach,
-            quantization=spec.quantization,
-            expect=spec.digest or (wanted.origin if source.kind != "huggingface" else None),
-            revision=wanted.revision,
-            afresh=afresh,
-            on_progress=on_progress,
-        )
-    except SourceFailed as error:
-        raise wanted.explained(error, entry.name) from None
-    if wanted.origin is not None and acquired.weights != wanted.origin:
-        raise wanted.refusal(acquired.weights, entry.name)
+    acquired = await _acquired(tools, entry, spec, source, pin(pins, spec, looks), afresh=afresh)
     weights = await _as_asked(tools, entry, spec, acquired.weights)
     inherited = acquired.inherited
     if spec.adapters:
@@ -211,6 +191,33 @@ async def _fetched(
         revision=acquired.revision,
         traits=acquired.traits,
     )
+
+
+async def _acquired(
+    tools: Tools, entry: Entry, spec: ModelSpec, source: Source, wanted: Pin, *, afresh: bool
+) -> Acquired:
+    """What the source gives, which is what is pinned or nothing. Raises PowerError, Refused."""
+
+    def on_progress(completed: int, total: int) -> None:
+        if entry.progress is not None:
+            metrics.FETCHED_BYTES.labels(entry.name).inc(max(0, completed - entry.progress.completed))
+            entry.progress.completed, entry.progress.total = completed, total
+
+    try:
+        acquired = await acquire(
+            source,
+            tools.reach,
+            quantization=spec.quantization,
+            expect=spec.digest or (wanted.origin if source.kind != "huggingface" else None),
+            revision=wanted.revision,
+            afresh=afresh,
+            on_progress=on_progress,
+        )
+    except SourceFailed as error:
+        raise wanted.explained(error, entry.name) from None
+    if wanted.origin is not None and acquired.weights != wanted.origin:
+        raise wanted.refusal(acquired.weights, entry.name)
+    return acquired
 
 
 async def _as_asked(tools: Tools, entry: Entry, spec: ModelSpec, weights: Digest) -> Digest:

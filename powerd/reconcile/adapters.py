@@ -15,33 +15,22 @@ from pathlib import Path
 
 import msgspec
 
-from powerd.catalog.show import redacted
 from powerd.catalog.spec import Adapter, ModelSpec
 from powerd.digest import Digest
-from powerd.errors import BadRequest, Forbidden, SourceFailed
+from powerd.errors import BadRequest, SourceFailed
 from powerd.protocol import Deployment
 from powerd.reconcile.acquire import Reach
-from powerd.reconcile.lora import MARK, check, layer
+from powerd.reconcile.lora import MARK, layer
+from powerd.reconcile.lora_sources import source_of, take
 from powerd.reconcile.offer import Offer
-from powerd.sources.fetch import fetch, identity
-from powerd.sources.source import Source, parse
-from powerd.store.gguf import Header, read_header
-from powerd.store.manifest import Layer, StoredModel
+from powerd.sources.fetch import identity
+from powerd.store.gguf import read_header
+from powerd.store.manifest import ADAPTER_TYPE, Layer, StoredModel
 
 Files = tuple[tuple[str, str, int], ...]
 
 
 # ---------------------------------------------------------------- from models.yaml
-
-
-def source_of(adapter: Adapter, directory: Path) -> Source:
-    """The adapter's source, understood. Raises BadRequest for what cannot be one."""
-    source = parse(adapter.source, directory)
-    if source.kind not in {"file", "url"}:
-        raise BadRequest(
-            f"an adapter is a GGUF file: name its path or https:// address, not {redacted(adapter.source)}"
-        )
-    return source
 
 
 def looks(adapters: Sequence[Adapter], directory: Path, known: str) -> str:
@@ -51,7 +40,7 @@ def looks(adapters: Sequence[Adapter], directory: Path, known: str) -> str:
     """
     if not adapters:
         return ""
-    named = _hash(adapter.source for adapter in adapters)
+    named = _hash(f"{adapter.source} {adapter.digest}" if adapter.digest else adapter.source for adapter in adapters)
     try:
         return f"{MARK}{named}.{_hash(identity(source_of(adapter, directory)) for adapter in adapters)}"
     except BadRequest as error:
@@ -73,21 +62,11 @@ async def bring(adapters: Sequence[Adapter], weights: Digest, reach: Reach, dire
     if path is None:
         raise SourceFailed(f"blob {weights.short} is no longer in the store")
     model = await asyncio.to_thread(read_header, path)
-    return tuple([await _bring(adapter, model, reach, directory) for adapter in adapters])
-
-
-async def _bring(adapter: Adapter, model: Header, reach: Reach, directory: Path) -> Layer:
-    shown = redacted(adapter.source)
     try:
-        source = source_of(adapter, directory)
-        if source.kind == "url" and reach.outbound.config.offline:
-            raise Forbidden(f"{shown} is remote and powerd.yaml says `offline: true`")
-        digest = await fetch(
-            source, reach.store, outbound=reach.outbound, check=lambda header: check(shown, header, model)
-        )
+        digests = [await take(adapter, model, reach, directory) for adapter in adapters]
     except BadRequest as error:
         raise SourceFailed(f"adapters: {error.message}") from None
-    return await asyncio.to_thread(layer, digest, reach.store)
+    return tuple([await asyncio.to_thread(layer, digest, reach.store) for digest in digests])
 
 
 # ---------------------------------------------------------------- who loads and who chooses them
@@ -110,10 +89,12 @@ def chosen(stored: StoredModel, spec: ModelSpec | None = None) -> tuple[tuple[st
 
 def shared(deployments: Sequence[Deployment]) -> list[Deployment]:
     """The deployments, each with the adapters of all of them that have its weights."""
-    together: dict[str, set[tuple[str, str, int]]] = {}
+    together: dict[str, dict[str, tuple[str, str, int]]] = {}
     for each in deployments:
-        together.setdefault(each.weights_digest, set()).update(each.adapters)
-    return [loading(each, tuple(sorted(together[each.weights_digest]))) for each in deployments]
+        files = together.setdefault(each.weights_digest, {})
+        for file in each.adapters:  # one that is only foreseen has no path
+            files[file[0]] = max(file, files.get(file[0], file))
+    return [loading(each, tuple(sorted(together[each.weights_digest].values()))) for each in deployments]
 
 
 def united(offers: Sequence[Offer]) -> list[Offer]:
@@ -137,9 +118,9 @@ def loading(deployment: Deployment, files: Files) -> Deployment:
     return deployment if deployment.adapters == files else msgspec.structs.replace(deployment, adapters=files)
 
 
-def foreseen(adapters: Sequence[Adapter]) -> Files:
-    """What stands for adapter files that are not here yet."""
-    return tuple(sorted({(Digest.of(adapter.source.encode()).hex, "", 0) for adapter in adapters}))
+def to_come(layers: Iterable[Layer]) -> Files:
+    """The adapters among layers that no model is made of yet."""
+    return tuple(sorted({(each.digest.hex, "", each.size) for each in layers if each.media_type == ADAPTER_TYPE}))
 
 
 def _on(offer: Offer, deployment: Deployment) -> Offer:

@@ -5,36 +5,25 @@ Everything that can be refused is looked at before anything is written; the mani
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from dataclasses import replace
 
 from powerd.digest import Digest
-from powerd.errors import BadRequest, Cancelled, Conflict, NotFound
+from powerd.errors import BadRequest, Conflict, Forbidden, NotFound
 from powerd.names import Name
-from powerd.prompt.published import FAMILIES, match
-from powerd.reconcile import creation, quantizing
+from powerd.prompt.published import FAMILIES
+from powerd.reconcile import converting, creation, quantizing
+from powerd.reconcile.automatic import Unasked, unasked
 from powerd.reconcile.creation import CreateRequest
-from powerd.reconcile.ingredients import (
-    NO_DIGEST,
-    Ingredients,
-    OnStatus,
-    add_adapters,
-    add_files,
-    digests,
-    inherit,
-    take_weights,
-    uploads,
-)
+from powerd.reconcile.drafts import add_draft
+from powerd.reconcile.ingredients import Ingredients, OnStatus, digests, inherit
 from powerd.reconcile.library import Library
 from powerd.reconcile.offer import Offer
-from powerd.store.files import naming
-from powerd.store.manifest import TEMPLATE_TYPE, Layer
+from powerd.reconcile.remote import is_cloud
+from powerd.reconcile.workshop import Workshop
+from powerd.store.manifest import TEMPLATE_TYPE, Layer, StoredModel
 from powerd.store.store import Store
-
-Result = TypeVar("Result")
 
 #: Fetches a model by name; yields Ollama's progress objects.
 Pull = Callable[[str], AsyncGenerator[dict[str, object], None]]
@@ -48,21 +37,22 @@ async def create(
     *,
     pull: Pull | None = None,
     quantizer: Sequence[str] = quantizing.COMMAND,
+    converter: Sequence[str] = converting.COMMAND,
 ) -> None:
     """Make and publish the model. `on_status` gets Ollama's progress objects, on the event loop.
 
     `pull` fetches a base that is not here. Raises BadRequest for what cannot be made, NotFound without the base,
-    Conflict for a declared name, and what `pull`, the store and the quantizer raise.
+    Conflict for a declared name, and what `pull`, the store, the converter and the quantizer raise.
     """
     name = _destination(request, library)
-    kind = quantizing.kind_of(request.quantize) if request.quantize else ""
     named = _checked(request)
-    base = await _base(request.base, library, pull, on_status) if request.base else None
+    base = await _base(request, library, pull, on_status) if request.base else None
     inherited = [layer.digest for layer in base.stored.layers] if base is not None else []
     with store.lease([*inherited, *named]):
-        made = await _in_thread(lambda say: _gather(request, base, store, say), on_status)
-        await _converted(made, kind, store, on_status, quantizer)
-        await _in_thread(lambda say: _publish(request, name, made, store, say), on_status)
+        async with Workshop(store, on_status, quantizer=quantizer, converter=converter) as workshop:
+            made = await _gather(request, base, store, workshop)
+            stored = await workshop.in_thread(lambda say: _publish(request, name, made, store, say))
+            workshop.named([layer.digest for layer in stored.layers])
     await library.refresh()
     for warning in request.warnings:
         on_status({"status": warning})
@@ -73,30 +63,13 @@ def _checked(request: CreateRequest) -> list[Digest]:
     """Look at everything that can be judged by itself; returns the digests of the files. Raises BadRequest."""
     if not request.base and not request.files:
         raise BadRequest("neither 'from' or 'files' was specified")
+    for kind in (request.quantize, request.draft_quantize):
+        if kind:
+            quantizing.kind_of(kind)
     creation.version(request.requires)
     creation.overrides(request.info)
     creation.texts(request, creation.parameters({}, request.parameters))
-    return [*digests(request.files), *digests(request.adapters)]
-
-
-async def _in_thread(work: Callable[[OnStatus], Result], on_status: OnStatus) -> Result:
-    """Do blocking work beside the event loop. Cancelling stops it at its next status and waits for that."""
-    loop = asyncio.get_running_loop()
-    stop = threading.Event()
-
-    def say(status: dict[str, object]) -> None:
-        if stop.is_set():
-            raise Cancelled("the work was cancelled")
-        loop.call_soon_threadsafe(on_status, status)
-
-    thread = asyncio.ensure_future(asyncio.to_thread(work, say))
-    try:
-        return await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([thread])
-        thread.exception()
-        raise
+    return [*digests(request.files), *digests(request.adapters), *digests(request.draft_files)]
 
 
 def _destination(request: CreateRequest, library: Library) -> Name:
@@ -116,73 +89,49 @@ def _destination(request: CreateRequest, library: Library) -> Name:
     return name
 
 
-async def _base(text: str, library: Library, pull: Pull | None, on_status: OnStatus) -> Offer:
+async def _base(request: CreateRequest, library: Library, pull: Pull | None, on_status: OnStatus) -> Offer:
     try:
-        return library.find(text)
+        return library.find(request.base)
+    except Forbidden:
+        if request.draft_files and is_cloud(request.base):
+            raise BadRequest(creation.NO_REMOTE_DRAFT, "draft_files") from None
+        raise
     except NotFound:
         if pull is None:
             raise
-    async with aclosing(pull(text)) as statuses:
+    async with aclosing(pull(request.base)) as statuses:
         async for status in statuses:
             if status.get("status") != "success":
                 on_status(status)
-    return library.find(text)
+    return library.find(request.base)
 
 
-def _gather(request: CreateRequest, base: Offer | None, store: Store, on_status: OnStatus) -> Ingredients:
-    """Everything the model is made of but its texts. Blocking."""
+async def _gather(request: CreateRequest, base: Offer | None, store: Store, workshop: Workshop) -> Ingredients:
+    """Everything the model is made of but its texts."""
     made = inherit(base) if base is not None else Ingredients()
-    with naming(store.root, "reading the parts of a new model in"):
-        files, adapters = uploads(request.files, store), uploads(request.adapters, store)
-        add_files(made, files, store, on_status)
-        if made.weights is None:
-            raise BadRequest("there are no model weights among the files", "files")
-        add_adapters(made, adapters)
+    files, adapters, drafts = [
+        await workshop.find(named) for named in (request.files, request.adapters, request.draft_files)
+    ]
+    await workshop.add_files(made, files)
+    if made.weights is None:
+        raise BadRequest("there are no model weights among the files", "files")
+    await workshop.add_adapter(made, adapters)
+    await add_draft(made, drafts, _kind(request.draft_quantize), store, workshop)
+    await workshop.quantize(made, _kind(request.quantize))
     return made
 
 
-async def _converted(made: Ingredients, kind: str, store: Store, on_status: OnStatus, quantizer: Sequence[str]) -> None:
-    """Quantize the weights where that is asked for and they are not of that type already."""
-    assert made.header is not None
-    assert made.weights is not None
-    if not kind or made.header.file_type == kind:
-        if made.new_weights:
-            on_status(_progress("validating GGUF model", made.weights.size, made.weights.size))
-        return
-    text = f"quantizing {made.header.file_type} model to {kind}"
-
-    def on_progress(completed: int, total: int) -> None:
-        on_status(_progress(text, completed, total))
-
-    quantizing.check_full(made.header)
-    digest = await quantizing.quantize(made.path, kind, store, on_progress, quantizer)
-    on_status({"status": "verifying conversion"})
-    await asyncio.to_thread(take_weights, made, digest, store)
+def _kind(text: str) -> str:
+    return quantizing.kind_of(text) if text else ""
 
 
-def _progress(status: str, completed: int, total: int) -> dict[str, object]:
-    return {"status": status, "digest": NO_DIGEST, "total": total, "completed": completed}
-
-
-def _family(request: CreateRequest, made: Ingredients) -> str | None:
-    """The family whose Go template uploaded weights get because their own Jinja is that family's (contract 7.3)."""
-    jinja = made.header.chat_template if made.header is not None and request.files else None
-    if not jinja or request.template or any(layer.media_type in creation.TEMPLATE_TYPES for layer in made.layers):
-        return None
-    return match(jinja)
-
-
-def _publish(request: CreateRequest, name: Name, made: Ingredients, store: Store, on_status: OnStatus) -> None:
+def _publish(request: CreateRequest, name: Name, made: Ingredients, store: Store, on_status: OnStatus) -> StoredModel:
     """Write the texts as layers, then the manifest. Blocking."""
     assert made.header is not None
-    family = _family(request, made)
-    if family is not None:
-        on_status({"status": f"using autodetected template {family}"})
-    params = made.params if family is None else {**made.params, "stop": list(FAMILIES[family].stops)}
-    merged = creation.parameters(params, request.parameters) if request.parameters or family else {}
-    texts = creation.texts(request, merged)
-    if family is not None:
-        texts.append((TEMPLATE_TYPE, FAMILIES[family].go.encode()))
+    defaults = unasked(request, made)
+    texts = _texts(request, made, defaults)
+    if defaults.family:
+        on_status({"status": f"using autodetected template {defaults.family}"})
     gone = creation.replaced(texts)
     layers = [layer for layer in made.layers if layer.media_type not in gone]
     for media_type, data in texts:
@@ -195,5 +144,17 @@ def _publish(request: CreateRequest, name: Name, made: Ingredients, store: Store
         word = "creating new" if layer.digest in made.fresh else "using existing"
         on_status({"status": f"{word} layer {layer.digest}"})
     on_status({"status": "writing manifest"})
+    if defaults.writer:
+        request = replace(request, renderer=defaults.writer, parser=defaults.writer)
     config = creation.config(made.config, made.header, request, new_weights=made.new_weights)
-    store.publish(name, layers, config)
+    return store.publish(name, layers, config)
+
+
+def _texts(request: CreateRequest, made: Ingredients, defaults: Unasked) -> list[tuple[str, bytes]]:
+    """The text layers, those of the defaults among them."""
+    params = {**made.params, "stop": list(defaults.stops)} if defaults.stops else made.params
+    merged = creation.parameters(params, request.parameters) if request.parameters or defaults.stops else {}
+    texts = creation.texts(request, merged)
+    if defaults.family:
+        texts.append((TEMPLATE_TYPE, FAMILIES[defaults.family].go.encode()))
+    return texts

@@ -17,6 +17,7 @@ from powerd import options
 from powerd.catalog.template import MAX_TEMPLATE, syntax_of
 from powerd.errors import BadRequest
 from powerd.modelfile import ModelfileError, semver
+from powerd.output.signs import PARSERS
 from powerd.prompt.failed import TemplateFailed
 from powerd.prompt.gotemplate.parser import parse
 from powerd.reconcile.offer import OWNED_TEMPLATE
@@ -28,21 +29,26 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: What a config says of a model, as far as a model made from it says the same.
 _INHERITED = (
     *("model_format", "model_family", "model_families", "model_type", "file_type", "renderer", "parser", "requires"),
-    *("capabilities", "context_length", "embedding_length", "base_name", "architecture", "os", OWNED_TEMPLATE),
+    *("capabilities", "context_length", "embedding_length", "base_name", "draft", "architecture", "os"),
+    OWNED_TEMPLATE,
 )
 _STRINGS = {"model_family": "model_family", "base_name": "base_name", "quantization_level": "file_type"}
+#: A draft changes how fast an answer comes, never what it says.
+NO_DRAFTS = "warning: the draft model is kept and not used: powerd does not speculate; answers are the same without it"
+NO_REMOTE_DRAFT = "DRAFT cannot be used with remote models"
 _LENGTHS = ("context_length", "embedding_length")
 TEMPLATE_TYPES = frozenset({m.TEMPLATE_TYPE, m.LEGACY_TEMPLATE_TYPE, m.JINJA_TYPE})
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """A model to make. `files` and `adapters` are names with digests, as they were sent."""
+    """A model to make. `files`, `adapters` and `draft_files` are names with digests, as they were sent."""
 
     name: str
     base: str = ""  # `from`
     files: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     adapters: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    draft_files: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     template: str = ""
     system: str = ""
     licenses: tuple[str, ...] = ()
@@ -52,16 +58,19 @@ class CreateRequest:
     parser: str = ""
     requires: str = ""
     quantize: str = ""
+    draft_quantize: str = ""
     info: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
     @property
     def warnings(self) -> list[str]:
         """What the model will say and nothing here acts on."""
-        unknown = [f"{what} {text!r}" for what, text in (("renderer", self.renderer), ("parser", self.parser)) if text]
-        return [
+        parser = "" if self.parser in PARSERS or self.parser == "harmony" else self.parser
+        unknown = [f"{what} {text!r}" for what, text in (("renderer", self.renderer), ("parser", parser)) if text]
+        told = [
             f"warning: {each} is not built into powerd; it is kept and shown, and the model's own chat template is used"
             for each in unknown
         ]
+        return [*told, NO_DRAFTS] if self.draft_files else told
 
 
 def parameters(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

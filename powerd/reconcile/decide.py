@@ -21,6 +21,7 @@ from powerd.prompt.choose import GoTemplates
 from powerd.protocol import Deployment, Placement, Shape
 from powerd.settings import Settings
 from powerd.store.manifest import StoredModel
+from powerd.vectors import Pooling
 
 #: Tokens per sequence when nobody says (contract section 5: CPU and small GPUs).
 DEFAULT_CONTEXT = 4096
@@ -78,6 +79,7 @@ class Choice:
     batch: int | None = None
     load_mode: LoadMode = "auto"
     flash_attention: bool | None = None
+    pooling: Pooling | None = None
 
 
 def fitted(stored: StoredModel, choice: Choice, node: NodeDefaults) -> Fitted:
@@ -99,6 +101,7 @@ def choice_of(said: ModelSpec | Defaults, context_source: str = "") -> Choice:
         batch=said.batch,
         load_mode=said.load_mode,
         flash_attention=said.flash_attention,
+        pooling=said.pooling,
     )
 
 
@@ -150,6 +153,7 @@ def _decided(
         flash_attention=_flash_attention(choice.flash_attention, node),
         placement=_placement(choice.placement, devices),
         adapters=adapters,
+        pooling=_pooling(choice.pooling, shape),
     )
     free = Freedom(
         layers=choice.gpu_layers is None and node.gpu_layers < 0,
@@ -188,6 +192,11 @@ def _flash_attention(choice: bool | None, node: NodeDefaults) -> Literal["auto",
     if choice is None:
         return node.flash_attention
     return "on" if choice else "off"
+
+
+def _pooling(choice: Pooling | None, shape: Shape) -> Pooling | None:
+    """What is chosen otherwise than the weights say; a model that chats says nothing, and is pooled by the mean."""
+    return None if choice == (shape.pooling or "mean") else choice
 
 
 def _gpu_layers(choice: int | Literal["all"] | None, node: NodeDefaults) -> int:

@@ -6,18 +6,17 @@ split model belong together.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from powerd.digest import Digest
-from powerd.errors import BadRequest, Conflict, Unsupported
+from powerd.errors import BadRequest, Conflict
 from powerd.reconcile.lora import check
 from powerd.reconcile.offer import Offer
 from powerd.store import manifest as m
-from powerd.store.files import read_small, regular
+from powerd.store.files import regular
 from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.gguf_merge import merge, part_name
 from powerd.store.gguf_types import MAGIC
@@ -28,7 +27,6 @@ from powerd.store.store import Store
 MAX_FILES = 4096
 #: Ollama's stand-in for the digest of what does not exist yet.
 NO_DIGEST = "0000000000000000000"
-_MAX_CONFIG = 1 << 20
 _MAX_NAME = 4096
 #: Formats that would have to be unpacked or run to be read (reliability S08, S43).
 _REFUSED = ("zip", "gzip", "bzip2", "xz", "zstandard", "7-Zip", "RAR", "tar archive", "Python objects", "HDF5", "NumPy")
@@ -109,7 +107,6 @@ def add_files(made: Ingredients, files: Sequence[Upload], store: Store, on_statu
 
     Raises BadRequest for what is no GGUF or does not fit together.
     """
-    _refuse_safetensors(files)
     parts = {upload.name: upload for upload in files if _is_part(upload)}
     for upload in files:
         on_status({"status": "parsing GGUF"})
@@ -133,18 +130,19 @@ def _add(made: Ingredients, upload: Upload, header: Header) -> None:
         raise BadRequest(f"{upload.name} is an adapter; name it under 'adapters', with a model to apply it to", "files")
     else:
         _check_model(upload.name, header)
-        _check_first(made)
+        check_first(made)
         made.set_weights(Layer(m.MODEL_TYPE, upload.digest, upload.size), upload.path, header)
 
 
-def _check_first(made: Ingredients) -> None:
+def check_first(made: Ingredients) -> None:
+    """Raise BadRequest when there are weights already."""
     if made.weights is not None:
         raise BadRequest("'from' and 'files' name more than one model's weights; create one model at a time", "files")
 
 
 def _add_merged(made: Ingredients, parts: Mapping[str, Upload], store: Store, on_status: OnStatus) -> None:
     """Join the parts of a split model into a blob."""
-    _check_first(made)
+    check_first(made)
     paths = {PurePosixPath(name).name: upload.path for name, upload in parts.items()}
     if len(paths) != len(parts):
         raise BadRequest("two parts of a split model have the same name", "files")
@@ -189,7 +187,6 @@ def add_adapters(made: Ingredients, files: Sequence[Upload]) -> None:
     """Add a LoRA adapter. Raises BadRequest unless it is one and fits the model's weights."""
     if len(files) > 1:
         raise BadRequest("only one adapter is currently supported", "adapters")
-    _refuse_safetensors(files)
     for upload in files:
         assert made.header is not None
         check(upload.name, _header(upload), made.header)
@@ -218,26 +215,3 @@ def _header(upload: Upload) -> Header:
         return read_header(upload.path)
     except GgufError as error:
         raise BadRequest(f"{upload.name}: {error}", "files") from None
-
-
-def _refuse_safetensors(files: Sequence[Upload]) -> None:
-    """Raise Unsupported, naming the architecture where config.json came along."""
-    if not any(upload.name.lower().endswith(".safetensors") for upload in files):
-        return
-    named = next((upload for upload in files if PurePosixPath(upload.name).name == "config.json"), None)
-    architecture = _architecture(named.path) if named is not None else ""
-    raise Unsupported(
-        f"converting safetensors{f' ({architecture})' if architecture else ''} is not available yet; convert them with "
-        "llama.cpp's convert_hf_to_gguf.py and create the model from the GGUF file",
-        "files",
-    )
-
-
-def _architecture(path: Path) -> str:
-    try:
-        said = json.loads(read_small(path, _MAX_CONFIG))
-    except (OSError, ValueError, RecursionError):
-        return ""
-    listed = said.get("architectures") if isinstance(said, dict) else None
-    first = listed[0] if isinstance(listed, list) and listed else ""
-    return first[:80] if isinstance(first, str) and first.isascii() and first.isidentifier() else ""

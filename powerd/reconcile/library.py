@@ -153,11 +153,12 @@ class Library:
     def _index(self) -> None:
         declared = [each.offer.deployment for each in self._declared.values() if each.offer is not None]
         adapters = {deployment.weights_digest: deployment.adapters for deployment in declared}
-        self._installed = {}
+        installed: dict[str, Offer] = {}
         for stored in [] if self._hide else self._stored:
-            if not stored.name.is_declared and stored.name.key not in self._installed:
+            if not stored.name.is_declared and stored.name.key not in installed:
                 offer = installed_offer(stored, self._catalog.defaults, self._node)
-                self._installed[stored.name.key] = joining(offer, adapters)
+                installed[stored.name.key] = joining(offer, adapters)
+        self._installed = installed
 
     # ------------------------------------------------------------ changing
 
@@ -196,6 +197,10 @@ class Library:
             raise NotFound(f'model "{source}" not found')
         await asyncio.to_thread(self._store.copy, offer.stored.name, target)
         await self.refresh()
+
+    async def size(self, text: str, *, trusted: bool) -> int | None:
+        """Bytes of the weights a pull of `text` would bring; None where no place has it or its size is not told."""
+        return await self._pulls.size(text, trusted=trusted)
 
     async def _pull_undeclared(
         self, text: str, *, insecure: bool, trusted: bool

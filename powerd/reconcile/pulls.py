@@ -18,6 +18,7 @@ from powerd.reconcile.acquire import Reach, model_layer, take_found
 from powerd.sources import push as pushing
 from powerd.sources import registry
 from powerd.sources.dryrun import DryRun, dry_run
+from powerd.sources.hub_model import HubFiles
 from powerd.sources.resolve import Resolution, resolve_name
 from powerd.store.gguf import read_header
 from powerd.store.manifest import StoredModel, describe
@@ -90,6 +91,18 @@ class Pulls:
             insecure=insecure,
             trusted=trusted,
         )
+
+    async def size(self, text: str, *, trusted: bool) -> int | None:
+        """Bytes of the weights a pull of `text` would bring; None where no place has it or its size is not told."""
+        reach = self._reach
+        try:
+            found = (await resolve_name(text, reach.outbound, reach.hub, trusted=trusted)).found
+        except (SourceFailed, NotFound, BadRequest):
+            return None
+        if isinstance(found, HubFiles):
+            sizes = [file.size for file in found.files]
+            return None if None in sizes else sum(size or 0 for size in sizes)
+        return next(layer.size for layer in found.layers if layer.digest == found.weights)
 
     async def _pull_found(self, text: str, found: Resolution, on_status: OnStatus) -> None:
         """A model of the hub: its files become a manifest of ours under the name that was asked for."""

@@ -38,6 +38,7 @@ def _compared(deployment: Deployment, have: ReadBack) -> Iterator[tuple[str, str
         ("batch", deployment.batch, have.batch or deployment.batch),
         ("flash_attention", flash if flash != "auto" else _switch(have), _switch(have)),
         ("load_mode", _mode(deployment, have), have.load_mode),
+        ("pooling", _pooling(deployment, have), have.pooling),
         ("adapters", _named(digest for digest, _, _ in deployment.adapters), _named(have.adapters)),
     )
     for name, wanted, found in exact:
@@ -49,6 +50,11 @@ def _compared(deployment: Deployment, have: ReadBack) -> Iterator[tuple[str, str
 def _named(digests: Iterable[str]) -> str:
     """Adapter files by the beginnings of their digests."""
     return ", ".join(digest[:12] for digest in digests) or "none"
+
+
+def _pooling(deployment: Deployment, have: ReadBack) -> str:
+    """What an embedding model's own context does; a generative model's second one is not there yet."""
+    return (deployment.pooling or have.pooling) if deployment.shape.pooling and have.pooling else have.pooling
 
 
 def _switch(have: ReadBack) -> str:

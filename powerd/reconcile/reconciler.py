@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -18,7 +20,7 @@ import structlog
 from powerd import metrics
 from powerd.catalog.changes import changes
 from powerd.catalog.spec import ModelSpec
-from powerd.documents import read
+from powerd.documents import Reading, read
 from powerd.errors import PowerError
 from powerd.fleet.terms import FleetEvent, Reason
 from powerd.reconcile import act
@@ -51,6 +53,8 @@ BACKOFF_SECONDS = (1.0, 300.0)
 REQUIRE_SECONDS = 60.0
 #: How long tasks that were cancelled may take to end.
 STOP_SECONDS = 2.0
+#: Between the failure of a task that is to go on for ever and its new beginning.
+AGAIN_SECONDS = 5.0
 
 
 class Reconciler:
@@ -100,15 +104,22 @@ class Reconciler:
             entry.task = asyncio.create_task(self._converge(entry), name=f"converge {spec.display}")
         self.judging.node()
 
-        async def watch() -> None:
-            async for reading in Watch(self.generations.path, also=self._referred).changes(first):
-                await self.generations.take(reading)
+        works: dict[str, Callable[[], Awaitable[None]]] = {
+            "watch": partial(self._watch, first),
+            "library": self.tools.library.keep_fresh,
+            "collect": self._keeping.collect_for_ever,
+        }
+        self._tasks = [asyncio.create_task(_lasting(name, work), name=name) for name, work in works.items()]
 
-        self._tasks = [
-            asyncio.create_task(watch(), name="watch"),
-            asyncio.create_task(self.tools.library.keep_fresh(), name="library"),
-            asyncio.create_task(self._keeping.collect_for_ever(), name="collect"),
-        ]
+    async def _watch(self, seen: Reading) -> None:
+        """Take over each reading of the files that differs from the last, for ever."""
+        async with contextlib.aclosing(Watch(self.generations.path, also=self._referred).changes(seen)) as readings:
+            async for reading in readings:
+                try:
+                    await self.generations.take(reading)
+                except Exception as error:
+                    self._config_judged(False, "InternalError", f"internal error: {error}")
+                    raise
 
     async def stop(self) -> None:
         """End every task; what they had under way is left as the store can take it up again."""
@@ -205,6 +216,7 @@ class Reconciler:
             entry.want, entry.withdraw_at, entry.next_try, entry.settled = None, None, 0.0, False
         if now < entry.next_try:
             return False
+        want = entry.want
         try:
             return await self._advance(entry)
         except asyncio.CancelledError:
@@ -213,10 +225,13 @@ class Reconciler:
                 raise
             return True  # only the fetch was cancelled: the source changed under it
         except (PowerError, Refused) as error:
-            self._fail(entry, act.trouble_of(error))
+            trouble = act.trouble_of(error)
         except Exception as error:
             log.exception("reconcile step failed", model=entry.name)
-            self._fail(entry, Trouble("Resolved", "InternalError", f"internal error: {error}"))
+            trouble = Trouble("Resolved", "InternalError", f"internal error: {error}")
+        if entry.want is not want:
+            return True  # it failed for what is wanted no more
+        self._fail(entry, trouble)
         return False
 
     async def _advance(self, entry: Entry) -> bool:
@@ -229,6 +244,8 @@ class Reconciler:
             return True  # a new generation came while we looked
         following = step(want, have)
         await self._take_note(entry, have, following)
+        if entry.want is not want:
+            return True
         if isinstance(following, Settled):
             entry.settled, entry.trouble, entry.failures, entry.next_try = True, None, 0, 0.0
             return False
@@ -347,3 +364,13 @@ class Reconciler:
         """Names of tasks that should go on as long as the daemon does, and have ended."""
         tasks = [*self._tasks, *(entry.task for entry in self.entries.values() if entry.task is not None)]
         return [task.get_name() for task in tasks if task.done()]
+
+
+async def _lasting(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Have work that goes on for ever begin again when it fails."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("what should go on for ever failed, and begins again", task=name)
+        await asyncio.sleep(AGAIN_SECONDS)

@@ -34,7 +34,7 @@ every step decodes one token for each running sequence and as much of the waitin
     memory      this process's memory: how much, and having it for certain
     llama       the only import of llama_cpp: model, context, cache
     batch       the memory of a batch
-    onejob      a helper process for one job, which quantizing and probing are
+    onejob      a helper process for one job, which quantizing, converting and probing are
     vocabulary  text to tokens and back
 
 Imports `powerd.protocol` and `powerd.errors`, nothing else of powerd. Opens no file but the weights and adapters

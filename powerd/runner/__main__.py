@@ -29,7 +29,6 @@ from powerd.protocol import (
     MAX_FRAME,
     Count,
     Deployment,
-    Embed,
     Failed,
     Generate,
     Load,
@@ -53,6 +52,7 @@ from powerd.runner.pooling import Job
 from powerd.runner.readback import read_back
 from powerd.runner.scheduler import Scheduler
 from powerd.runner.sequence import Sequence
+from powerd.vectors import Embed
 
 _log = logging.getLogger("powerd.runner")
 _PR_SET_PDEATHSIG = 1
@@ -191,7 +191,7 @@ def _serve(reader: Reader, outbox: Outbox) -> int:
 def _make(model: llama.Model, have: ReadBack) -> Make:
     """What makes sequences and inputs of the frames that ask for them."""
     own = min(have.context, model.trained_context or have.context)
-    inputs = InputMaker(model.vocabulary, own if model.pooling else model.deployment.pooled.context)
+    inputs = InputMaker(model.vocabulary, own if model.pooling else model.deployment.pooled.context, model.adapters)
     sequences = SequenceMaker(model, have.context)
 
     def make(frame: Generate | Embed, text: bytes, now: int) -> Sequence | Job:

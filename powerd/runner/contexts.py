@@ -6,6 +6,7 @@ from typing import Any
 
 from powerd.protocol import Deployment
 from powerd.runner.batch import set_fields
+from powerd.vectors import Pooling
 
 #: Sequences of a context without cells, at least: short inputs share a batch.
 _PACKED = 16
@@ -15,6 +16,8 @@ def usual(c: Any, deployment: Deployment, threads: int, *, pools: bool, causal: 
     """Of a model's own context. `pools`: it makes vectors. Not `causal`: it has no cells, and takes inputs whole."""
     params = _params(c, deployment, threads)
     parallel, batch = deployment.parallel, deployment.batch
+    if pools and deployment.pooling:
+        _choose(c, params, deployment.pooling)
     if not pools:
         cells = deployment.context * parallel
         _size(params, cells, max(batch, parallel), batch, sequences=parallel, outputs=parallel)
@@ -28,10 +31,10 @@ def usual(c: Any, deployment: Deployment, threads: int, *, pools: bool, causal: 
 
 
 def second(c: Any, small: Deployment, threads: int, sequences: int) -> Any:
-    """Of the context that pools beside a generative model's own, by the mean."""
+    """Of the context that pools beside a generative model's own, by the mean unless somebody chose."""
     params = _params(c, small, threads)
     _pool(params, small.context, small.batch, sequences)
-    set_fields(params, pooling_type=c.LLAMA_POOLING_TYPE_MEAN)
+    _choose(c, params, small.pooling or "mean")
     return params
 
 
@@ -50,6 +53,10 @@ def _params(c: Any, deployment: Deployment, threads: int) -> Any:
         swa_full=False,
     )
     return params
+
+
+def _choose(c: Any, params: Any, pooling: Pooling) -> None:
+    set_fields(params, pooling_type=getattr(c, f"LLAMA_POOLING_TYPE_{pooling.upper()}"))
 
 
 def _pool(params: Any, cells: int, rows: int, sequences: int) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from powerd.protocol import Embedded, Failed
+from powerd.protocol import Failed
 from powerd.runner.batch import Batch
 from powerd.runner.llama import EngineBroken, EngineFailed, Model
-from powerd.runner.pooling import Job, NotFinite, Pooling, Room, parts
+from powerd.runner.pooling import Job, NotFinite, Room, parts
 from powerd.runner.pooling import fits as has_room
+from powerd.vectors import Embedded, Pooling
 
 _FATAL = -2
 #: Sequences of the second context: short inputs share its batches.
@@ -26,9 +27,11 @@ _SEQUENCES = 8
 class Context:
     """A native context that pools. `owned`: it is freed here, before the weights are."""
 
-    def __init__(self, c: Any, native: Any, batch: Batch, room: Room, pooling: Pooling, *, owned: bool) -> None:
+    def __init__(self, model: Model, native: Any, batch: Batch, room: Room, pooling: Pooling, *, owned: bool) -> None:
+        c, _ = model.native
         self.room = room
         self.pooling = pooling
+        self._model = model
         self._c = c
         self._native = native
         self._memory = c.llama_get_memory(native)
@@ -37,10 +40,12 @@ class Context:
         self._owned = owned
 
     def compute(self, plan: Sequence[tuple[Job, int]]) -> str:
-        """Compute these parts and hand each job its vector. Empty, or why it could not be done.
+        """Compute these parts, of one adapter set, and hand each job its vector. Empty, or why it could not be done.
 
         Raises EngineBroken.
         """
+        if problem := self._model.apply(plan[0][0].adapters, self._native):
+            return problem
         batch = self._batch
         batch.clear()
         for job, count in plan:
@@ -73,14 +78,15 @@ class Context:
 def context_of(model: Model) -> Context:
     """What makes the vectors of this model. Raises EngineFailed when a second context cannot be made."""
     c, native = model.native
+    chosen = model.deployment.pooling
     if model.pooling:
         room = Room(model.batch.limit, model.sequences, model.cells, whole=not model.causal)
-        return Context(c, native, model.batch, room, model.pooling, owned=False)
+        return Context(model, native, model.batch, room, chosen or model.pooling, owned=False)
     small = model.deployment.pooled
     sequences = 1 if model.recurrent else _SEQUENCES
     native = model.second_context(small, sequences)
     room = Room(small.batch, sequences, small.context, whole=False)
-    return Context(c, native, Batch(c, small.batch), room, "mean", owned=True)
+    return Context(model, native, Batch(c, small.batch), room, chosen or "mean", owned=True)
 
 
 class Embeddings:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from powerd.errors import BadRequest, ContextOverflow
-from powerd.protocol import Embed
+from powerd.runner.adapters import refuse_unloaded
 from powerd.runner.making import utf8
 from powerd.runner.pooling import Job
 from powerd.runner.vocabulary import Vocabulary
+from powerd.vectors import Embed
 
 #: Bytes for each token of the limit beyond which an input that may be cut is not read.
 _MOST_BYTES = 64
 
 
 class InputMaker:
-    """Makes jobs of at most `limit` tokens, special ones among them."""
+    """Makes jobs of at most `limit` tokens, special ones among them; `adapters` are the digests that are loaded."""
 
-    def __init__(self, vocabulary: Vocabulary, limit: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, limit: int, adapters: Collection[str] = ()) -> None:
         self._vocabulary = vocabulary
         self._limit = limit
+        self._adapters = adapters
 
     def make(self, frame: Embed, text: bytes) -> Job:
         """The job that `frame` asks for. Raises BadRequest, ContextOverflow."""
         limit = min(frame.context or self._limit, self._limit)
         utf8(text)
+        refuse_unloaded(frame.adapters, self._adapters)
         tokens, needed = self._tokens(text, limit, frame)
         tokens = tokens or [self._first()]
-        return Job(frame.id, tokens, frame.normalise, max(0, frame.dimensions), needed)
+        return Job(frame.id, tokens, frame.normalise, max(0, frame.dimensions), needed, frame.adapters)
 
     def _tokens(self, text: bytes, limit: int, frame: Embed) -> tuple[list[int], int]:
         """The tokens, and how many there were before they were cut, 0 if they were not."""

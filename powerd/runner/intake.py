@@ -12,11 +12,12 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from powerd.errors import ContextOverflow, PowerError
-from powerd.protocol import Cancel, Count, Counted, Cut, Embed, Failed, Finished, Generate, Part
+from powerd.protocol import Cancel, Count, Counted, Cut, Failed, Finished, Generate, Part
 from powerd.runner.making import utf8
 from powerd.runner.pooling import Job
 from powerd.runner.sequence import Sequence
 from powerd.runner.vocabulary import Vocabulary
+from powerd.vectors import Embed
 
 _log = logging.getLogger("powerd.runner")
 #: Bytes of prompt tokenised in the reading thread, some 10 ms of work.

@@ -31,6 +31,7 @@ from powerd.runner.pooling import KINDS, RANK
 from powerd.runner.shifting import can_shift
 from powerd.runner.token import Sampler
 from powerd.runner.vocabulary import Vocabulary
+from powerd.vectors import Pooling
 
 _MAX_SEQUENCES = 256
 _MAX_CELLS = 2**31 - 1
@@ -115,9 +116,7 @@ def _package() -> ModuleType:
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or not spec.submodule_search_locations:
         raise EngineMissing("llama-cpp-python is not installed")
-    package = ModuleType("llama_cpp")
-    package.__path__ = list(spec.submodule_search_locations)
-    return sys.modules.setdefault("llama_cpp", package)
+    return sys.modules.setdefault("llama_cpp", importlib.util.module_from_spec(spec))
 
 
 def _version(package: ModuleType) -> str:
@@ -163,12 +162,7 @@ class Model:
         self.deployment = deployment
         self._threads = threads
         self._model = self._load_model(deployment, on_progress)
-        architecture = self._metadata("general.architecture")
-        #: Whether a token sees only what comes before it.
-        self.causal = self._metadata(f"{architecture}.attention.causal") != "false"
-        said = self._metadata(f"{architecture}.pooling_type")
-        #: How an embedding model joins its tokens; None = this one continues text.
-        self.pooling = KINDS.get(said, "mean") if said or not self.causal else None
+        self.causal, self.pooling = self._kind()
         try:
             self._refuse_other_kinds()
             self._adapters = self._load_adapters()
@@ -184,6 +178,13 @@ class Model:
         self.can_shift = not self.recurrent and can_shift(
             self._c, self._model, self._memory, self._metadata, deployment.kv_cache
         )
+
+    def _kind(self) -> tuple[bool, Pooling | None]:
+        """Whether a token sees only what comes before it, and how tokens are joined; None = it continues text."""
+        architecture = self._metadata("general.architecture")
+        causal = self._metadata(f"{architecture}.attention.causal") != "false"
+        said = self._metadata(f"{architecture}.pooling_type")
+        return causal, KINDS.get(said, "mean") if said or not causal else None
 
     def _load_model(self, deployment: Deployment, on_progress: Callable[[float], bool]) -> Any:
         path = deployment.weights
@@ -270,7 +271,7 @@ class Model:
         return context
 
     def second_context(self, small: Deployment, sequences: int) -> Any:
-        """A context that pools by the mean, on the same weights, for the caller to free. Raises EngineFailed."""
+        """A context that pools, on the same weights, for the caller to free. Raises EngineFailed."""
         params = second(self._c, small, self._threads, sequences)
         return self._new_context(params)
 
@@ -304,9 +305,10 @@ class Model:
         """The digests of the LoRA files that are loaded."""
         return self._adapters.digests
 
-    def apply(self, adapters: AdapterSet) -> str:
-        """Have the next batches computed with these adapters alone. Empty, or why that cannot be."""
-        return "" if self._adapters.apply(self._context, adapters) else "its adapters could not be applied"
+    def apply(self, adapters: AdapterSet, context: Any = None) -> str:
+        """Have the next batches of `context` computed with these adapters alone. Empty, or why that cannot be."""
+        applied = self._adapters.apply(context or self._context, adapters)
+        return "" if applied else "its adapters could not be applied"
 
     def decode(self) -> str:
         """Compute the batch. Empty, or why it could not be: the cache is then as before. Raises EngineBroken."""

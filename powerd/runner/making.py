@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from powerd.errors import BadRequest, ContextOverflow
 from powerd.protocol import Cut, Generate, Thinking
+from powerd.runner.adapters import refuse_unloaded
 from powerd.runner.constraint import Guided
 from powerd.runner.extras import Probabilities, Wishes
 from powerd.runner.guide import Guide
@@ -59,9 +60,7 @@ class SequenceMaker:
         context = min(frame.context or self._context, self._context)
         for token in frame.sampling.logit_bias:
             self._check(token, "logit_bias")
-        for digest, _ in frame.adapters:
-            if digest not in self._model.adapters:
-                raise BadRequest(f"adapter {digest[:12]} is not loaded with this model", "adapters")
+        refuse_unloaded(frame.adapters, self._model.adapters)
         prompt = self._prompt(frame, text, context)
         wishes = self._wishes(frame)
         guide = self._guide(frame)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-Pooling = Literal["mean", "cls", "last"]
+from powerd.runner.adapters import AdapterSet
+from powerd.vectors import Pooling
+
 #: A header's `<architecture>.pooling_type` in words. A model that names none is asked for the mean.
 KINDS: dict[str, Pooling] = {"": "mean", "0": "mean", "1": "mean", "2": "cls", "3": "last"}
 #: The kind that scores a text instead of describing it.
@@ -32,6 +33,7 @@ class Job:
     normalise: bool = True
     dimensions: int = 0  # of the vector, its first ones; 0 = all
     needed: int = 0  # tokens it had before it was cut; 0 = it was not
+    adapters: AdapterSet = ()  # what it is computed with
     fed: int = 0
     slot: int = -1  # its sequence in the context; -1 while it waits
     joined: list[float] = field(default_factory=list)
@@ -73,10 +75,16 @@ class Room:
     whole: bool  # an input must be in one batch: its tokens see what follows them
 
 
-def parts(active: Iterable[Job], room: Room, rows: int | None = None) -> Iterator[tuple[Job, int]]:
-    """The next batch: inputs in order of arrival, with how many tokens of each, `rows` at most."""
+def parts(active: Sequence[Job], room: Room, rows: int | None = None) -> Iterator[tuple[Job, int]]:
+    """The next batch: inputs in order of arrival, with how many tokens of each, `rows` at most.
+
+    All of one adapter set, the oldest input's: so none waits for more than those that came before it.
+    """
     left = room.rows if rows is None or room.whole else min(rows, room.rows)
+    oldest = next(iter(active), None)
     for job in active:
+        if oldest is not None and job.adapters != oldest.adapters:
+            continue
         part = min(job.left, left)
         if not part or (room.whole and part < job.left):
             return

@@ -35,6 +35,7 @@ def read_back(bindings: Bindings, model: Model, deployment: Deployment) -> ReadB
         batch=model.computed_at_once,
         load_mode=log.load_mode,
         adapters=model.adapters,
+        pooling=(deployment.pooling or model.pooling) if model.pooling else "",
         devices=shares(log, model.layers),
     )
 

@@ -21,15 +21,30 @@ _FIRST = 1 << 20
 
 
 async def read_remote_header(location: Location, outbound: Outbound, *, size: int | None = None) -> Header:
+    """As `header_if_sized`; a server that does not say how long the file is is a SourceFailed too."""
+    header = await header_if_sized(location, outbound, size=size)
+    if header is None:
+        raise SourceFailed(f"{location.shown}: the server does not say how long the file is")
+    return header
+
+
+async def header_if_sized(location: Location, outbound: Outbound, *, size: int | None = None) -> Header | None:
     """Read and check the header of the GGUF file at `location`, fetching at most MAX_BYTES of it.
 
-    `size` is the file's where it is known already. A server that does not do ranges is read from the start and left as
-    soon as the header is there. Raises SourceFailed for what cannot be had or is no sound GGUF file, Forbidden.
+    `size` is the file's where it is known already; None when the server does not say it either. A server that does not
+    do ranges is read from the start and left as soon as the header is there. Raises SourceFailed for what cannot be had
+    or is no sound GGUF file, Forbidden.
     """
     try:
         return await outbound.patiently(location.shown, lambda: _Reading(location, outbound, size).run())
+    except _Unsized:
+        return None
     except GgufError as error:
         raise SourceFailed(f"{location.shown}: {error}") from None
+
+
+class _Unsized(Exception):
+    """The server does not say how long the file is."""
 
 
 class _Reading:
@@ -70,7 +85,7 @@ class _Reading:
                 pass
         size = self._size if answer.total is None else answer.total
         if size is None:
-            raise SourceFailed(f"{self._shown}: the server does not say how long the file is")
+            raise _Unsized
         if self._size not in (None, size):
             raise SourceFailed(f"{self._shown} is {size} bytes long; it should be {self._size}")
         self._size = size

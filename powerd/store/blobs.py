@@ -88,7 +88,7 @@ class Blobs:
             if committed is not None:
                 self.verified.mark(committed, status)
 
-        ingest.on_publish = self.leases.hold
+        ingest.on_publish = self.leases.brought
         ingest.on_end = ended
         return ingest
 
@@ -110,7 +110,7 @@ class Blobs:
                 self.verified.mark(committed, status)
 
         partial.make_room = self._make_room
-        partial.on_publish = self.leases.hold
+        partial.on_publish = self.leases.brought
         partial.on_end = ended
         return partial
 
@@ -166,6 +166,7 @@ class Blobs:
                     path.unlink()
                     removed.append(digest)
                     self.verified.forget(digest)
+                    self.leases.forget(digest)
                     reach("remove.after_blob")
         if removed:
             reach("remove.before_directory_sync")

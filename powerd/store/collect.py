@@ -52,6 +52,7 @@ class Leases:
         self._used: Counter[Digest] = Counter()
         self._held: dict[Digest, list[float]] = {}  # when each hold began, oldest first
         self._unneeded: dict[Digest, float] = {}
+        self._nameless: set[Digest] = set()  # brought in, and named by no manifest since
 
     def lease(self, digests: Iterable[Digest]) -> Lease:
         """Keep these blobs, here already or not, until the Lease is closed."""
@@ -84,9 +85,24 @@ class Leases:
             self._held.setdefault(digest, []).append(time.monotonic())
             self._needed_again([digest])
 
+    def brought(self, digest: Digest) -> None:
+        """Hold a blob whose bytes have just come in."""
+        with self.deciding:
+            self._nameless.add(digest)
+            self.hold(digest)
+
+    def nameless(self, digest: Digest) -> bool:
+        """Whether the blob was brought in, by this process, for a model that was never made."""
+        return digest in self._nameless
+
+    def forget(self, digest: Digest) -> None:
+        """The blob is gone."""
+        self._nameless.discard(digest)
+
     def release(self, digest: Digest) -> None:
         """A manifest names the blob: one hold has done its work. Others who brought the same bytes keep theirs."""
         with self.deciding:
+            self._nameless.discard(digest)
             holds = self._held.get(digest)
             if holds:
                 holds.pop(0)

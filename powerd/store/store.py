@@ -343,7 +343,8 @@ class Store:
         Needed means: named by a manifest of ours, in `keep`, pinned, under a lease, or brought in within the last hour.
         Time counts from the call that first finds a blob unneeded, so neither a restart nor a clock that jumps deletes
         anything. While one manifest of ours cannot be read, no blob is deleted. Raises StoreFailed, and Conflict
-        instead of deleting more than `fraction` of our bytes at once.
+        instead of deleting more than `fraction` of our bytes at once; uploads that no manifest ever named do not count,
+        unless it is 0.
         """
         with self._changing, naming(self.root, "collecting in"):
             self._blobs.clear_leftovers(PARTIAL_SECONDS)
@@ -354,10 +355,11 @@ class Store:
             sizes = dict(self._own.digests())
             due = self._blobs.leases.unneeded(sizes.keys() - needed - set(keep), grace)
             reach("collect.after_mark")
-            doomed, total = sum(sizes[digest] for digest in due), sum(sizes.values())
+            named = [sizes[digest] for digest in due if not self._blobs.leases.nameless(digest) or not fraction]
+            doomed, total = sum(named), sum(sizes.values())
             if doomed > fraction * total:
                 raise Conflict(
-                    f"{len(due)} blobs of {show_bytes(doomed)} in {self.root} are no longer needed, more than "
+                    f"{len(named)} blobs of {show_bytes(doomed)} in {self.root} are no longer needed, more than "
                     f"max_delete_fraction ({fraction:g}) of the store's {show_bytes(total)}; nothing was deleted"
                 )
             return self._remove_blobs(due, keep)

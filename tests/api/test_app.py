@@ -31,14 +31,14 @@ def test_h24_every_other_method_is_405_with_allow(rig: Rig, route: Route) -> Non
             assert answer.status_code == 405, method
             assert answer.headers["allow"] == ", ".join(route.methods)
             if method != "HEAD":
-                assert answer.text == "405 method not allowed"
+                assert "405 method not allowed" in answer.text
 
 
 @pytest.mark.parametrize(
     "path",
     [
         *("/nope", "/api", "/v1", "/schema", "/docs", "/debug/pprof", "/v1/modelsx", "/api/tags/x", "/api/blobsx"),
-        *("/api//tags", "/api/../api/version", "/api/tags;x", "/v1/messages", "/API/tags", "/api/tags%00"),
+        *("/api//tags", "/api/../api/version", "/api/tags;x", "/v1/messagesx", "/API/tags", "/api/tags%00"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -87,7 +87,7 @@ def test_s27_no_route_is_reached_past_the_guards(rig: Rig, route: Route) -> None
 
 #: Answered without a look at the body.
 UNREAD = {
-    *("/v1/responses", "/api/me", "/api/signout"),
+    *("/api/me", "/api/signout"),
     *("/api/experimental/web_search", "/api/experimental/web_fetch"),
 }
 #: A blob may be as large as the store has room for: test_blobs.
@@ -153,7 +153,7 @@ def test_a_sane_request_id_is_kept(rig: Rig, given: str) -> None:
 def test_any_other_is_replaced(rig: Rig, given: str) -> None:
     ours = rig.ask("GET", "/", x_request_id=given).headers["x-request-id"]
     assert ours != given
-    assert len(ours) == 16
+    assert len(ours) == 24
 
 
 def test_the_log_says_what_was_asked_and_never_what_was_said(rig: Rig) -> None:

@@ -24,6 +24,7 @@ CHANGED = {
     "batch": ("batch: 1024", "reload"),
     "load_mode": ("load_mode: read", "reload"),
     "flash_attention": ("flash_attention: true", "reload"),
+    "pooling": ("pooling: last", "reload"),
     "request_options": ("request_options: reject", "live"),
     "class": ("class: batch", "live"),
     "keep_alive": ("keep_alive: 0", "live"),

@@ -30,7 +30,7 @@ def test_everything_that_is_set_is_shown() -> None:
         "context: 8192\nkeep_alive: always\naliases: [gpt-4o, a/b:c]\ngpu_layers: all\nthink: false\nsystem: hi\n"
         "template: hi\nrequire: {gpu: true}\nparameters: {stop: [a], seed: 1}\nquantization: Q8_0\n"
         "placement: {devices: [CUDA0, CUDA1], split: [2, 1], main: CUDA1}\nthreads: 4\nbatch: 1024\nload_mode: mlock\n"
-        "flash_attention: false\nrequest_options: reject\nclass: batch\n"
+        "flash_attention: false\npooling: cls\nrequest_options: reject\nclass: batch\n"
         f"digest: sha256:{'0' * 64}\nmessages: [{{role: user, content: x}}]\n"
         "adapters: [{source: 'https://h/a?key=secret'}]\ndraft: {source: 'https://me:secret@h/d'}"
     )
@@ -56,6 +56,7 @@ def test_everything_that_is_set_is_shown() -> None:
             "batch": 1024,
             "load_mode": "mlock",
             "flash_attention": False,
+            "pooling": "cls",
             "request_options": "reject",
             "class": "batch",
             "messages": [{"role": "user", "content": "x"}],

@@ -84,10 +84,26 @@ REQUEST_FIELDS = {
     "v1 chat": (
         *(*_OPENAI, "messages", "response_format", "tools", "reasoning.effort", "reasoning_effort", "logprobs"),
         *("top_logprobs", "_debug_render_only", "max_completion_tokens", "tool_choice", "parallel_tool_calls", "n"),
-        *("logit_bias", "user", "options", "keep_alive", "think"),
+        *("logit_bias", "functions", "user", "options", "keep_alive", "think"),
     ),
-    "v1 completions": (*_OPENAI, "prompt", "suffix", "logprobs"),
+    "v1 completions": (*_OPENAI, "prompt", "suffix", "logprobs", "n", "best_of", "echo"),
     "v1 embeddings": ("model", "input", "dimensions", "encoding_format"),
+    "v1 transcriptions": ("model", "file", "response_format", "language", "prompt"),
+    "v1 responses": (
+        *("model", "input", "instructions", "max_output_tokens", "reasoning.effort", "reasoning.summary"),
+        *("temperature", "top_p", "text.format", "truncation", "tools", "stream", "background"),
+        *("previous_response_id", "conversation", "prompt", "include", "store", "tool_choice", "metadata"),
+        *("parallel_tool_calls", "top_logprobs"),
+    ),
+    "v1 messages": (
+        *("model", "max_tokens", "messages", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences"),
+        *("thinking.type", "thinking.budget_tokens", "output_config.effort", "output_config.format", "tools"),
+        *("tool_choice", "metadata", "cache_control", "service_tier"),
+    ),
+    "v1 messages.content[]": (
+        *("text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use"),
+        *("web_search_tool_result", "document"),
+    ),
 }
 
 ANSWER_FIELDS = {
@@ -118,7 +134,7 @@ ANSWER_FIELDS = {
     "version": ("version",),
     "status": ("cloud.disabled", "cloud.source"),
     "v1 chat": (
-        *("id", "object", "created", "model", "system_fingerprint", "usage", "choices[].index"),
+        *("id", "object", "created", "model", "system_fingerprint", "usage", "_debug_info", "choices[].index"),
         *(f"choices[].message.{name}" for name in ("role", "content", "reasoning", "tool_calls")),
         *("choices[].delta", "choices[].finish_reason", "choices[].logprobs"),
     ),
@@ -127,6 +143,19 @@ ANSWER_FIELDS = {
         *("choices[].text", "choices[].index", "choices[].finish_reason", "choices[].logprobs"),
     ),
     "v1 embeddings": ("object", "data[].object", "data[].embedding", "data[].index", "model", "usage"),
+    "v1 responses": (
+        *("id", "object", "created_at", "completed_at", "status", "incomplete_details", "error", "model"),
+        *("previous_response_id", "instructions", "tools", "tool_choice", "truncation", "parallel_tool_calls"),
+        *("text", "top_p", "presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning"),
+        *("usage", "max_output_tokens", "max_tool_calls", "store", "background", "service_tier", "metadata"),
+        *("safety_identifier", "prompt_cache_key", "output[].id", "output[].summary", "output[].encrypted_content"),
+        *("output[].call_id", "output[].name", "output[].arguments", "output[].content[].text"),
+        *("output[].content[].annotations", "output[].content[].logprobs"),
+    ),
+    "v1 messages": (
+        *("id", "type", "role", "model", "stop_reason", "stop_sequence", "usage"),
+        *(f"content[].{name}" for name in ("type", "text", "thinking", "signature", "id", "name", "input")),
+    ),
     "v1 models": ("object", "data[].id", "data[].object", "data[].created", "data[].owned_by"),
 }
 
@@ -152,6 +181,7 @@ VARIABLES = (
     *("GGML_VK_VISIBLE_DEVICES", "HSA_OVERRIDE_GFX_VERSION", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("OLLAMA_TMPDIR", "OLLAMA_NUM_GPU", "OLLAMA_MULTIUSER_CACHE", "OLLAMA_NEW_ENGINE"),
     *("POWER_HOME", "HF_HOME", "HF_TOKEN"),
+    *("MAX_CACHE_MODELS", "MODEL_LOAD_COOLDOWN", "MODEL_Q4_THRESHOLD_BYTES"),
 )
 
 #: The verbs of Ollama's command line, and the flags of each.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.rig import Rig
+from tests.contract.lists import GONE
 
 HI = [{"role": "user", "content": "hi"}]
 JSON = "application/json; charset=utf-8"
@@ -37,6 +38,13 @@ def test_unknown_paths_and_methods_are_answered_in_plain_text(
     assert (answer.status_code, answer.text) == (status, text)
     assert status == 200 or answer.headers["content-type"].startswith("text/plain")
     assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("path", GONE)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_ollama_has_dropped_is_404_as_there(rig: Rig, path: str, method: str) -> None:
+    answer = rig.ask(method, path, {})
+    assert (answer.status_code, answer.text) == (404, "404 page not found")
 
 
 @pytest.mark.parametrize(

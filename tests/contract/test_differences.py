@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import math
 import re
 import sys
@@ -24,6 +25,7 @@ TOOL = {
     "type": "function",
     "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
 }
+NATIVE = {"name": "add", "input_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
@@ -285,7 +287,7 @@ def test_28_the_host_is_checked(rig: Rig) -> None:
 
 def test_32_images_are_bare_base64_and_refused_where_the_model_has_no_eyes(rig: Rig) -> None:
     asked = {"model": "demo", "messages": [{**HI[0], "images": ["aGk="]}]}
-    assert told(rig, "/api/chat", asked) == '"demo" does not support images (vision)'
+    assert told(rig, "/api/chat", asked) == f"{FULL}/demo:latest does not support vision"
     asked["messages"] = [{**HI[0], "images": ["data:image/png;base64,aGk="]}]
     assert told(rig, "/api/chat", asked) == "illegal base64 data at input byte 4"
 
@@ -347,16 +349,35 @@ def test_40_copy_and_delete_answer_with_nothing(rig: Rig) -> None:
     assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"")] * 2
 
 
-# ---------------------------------------------------------------- not here yet
+def test_31_responses_number_their_events_and_thoughts_come_back_as_they_were_told(rig: Rig) -> None:
+    body = {"model": "demo", "input": say("<think>\nhm\n</think>\n\nHi")}
+    lines = rig.post("/v1/responses", {**body, "stream": True}).text.splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert [event["type"] for event in events] == [line.removeprefix("event: ") for line in lines if line[:1] == "e"]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    thought, spoken = rig.post("/v1/responses", body).json()["output"]
+    assert thought["encrypted_content"] == thought["summary"][0]["text"] == "hm\n"
+    assert spoken["content"][0]["text"].startswith("Hi")
 
 
-def test_29_anthropics_events_are_not_yet_here(rig: Rig) -> None:
-    assert rig.post("/v1/messages", {}).status_code == 404
+def test_29_anthropics_events_come_in_order_and_are_numbered_by_block(rig: Rig, parrot: Any) -> None:
+    body = {"model": "parrot", "max_tokens": 200, "messages": say("Hi" + CALL), "tools": [NATIVE], "stream": True}
+    lines = rig.post("/v1/messages", body).text.splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert [event["type"] for event in events] == [line.removeprefix("event: ") for line in lines if line[:1] == "e"]
+    told = [event for event in events if event["type"] != "content_block_delta" or event["index"]]
+    assert [(event["type"], event.get("index")) for event in told] == [
+        *(("message_start", None), ("ping", None), ("content_block_start", 0), ("content_block_stop", 0)),
+        *(("content_block_start", 1), ("content_block_delta", 1), ("content_block_stop", 1)),
+        *(("message_delta", None), ("message_stop", None)),
+    ]
+    assert {"input_tokens", "output_tokens"} <= events[-2]["usage"].keys()
 
 
-def test_30_anthropics_rules_are_not_yet_here(rig: Rig) -> None:
-    assert rig.post("/v1/messages", {"max_tokens": 5}).status_code == 404
-
-
-def test_31_responses_are_not_yet_here(rig: Rig) -> None:
-    assert rig.post("/v1/responses", {"model": "demo", "input": "x"}).status_code == 501
+def test_30_anthropics_rules(rig: Rig) -> None:
+    body = {"model": "plain", "messages": HI}
+    for limit in ({}, {"max_tokens": 0}):
+        assert told(rig, "/v1/messages", {**body, **limit})["message"] == "max_tokens is required and must be positive"
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    answer = rig.post("/v1/messages", {**body, "max_tokens": 3, "thinking": thinking})
+    assert [block["type"] for block in answer.json()["content"]] == ["text"]

@@ -193,6 +193,14 @@ def test_failures_of_the_engine_have_the_words_clients_look_for() -> None:
     assert "request (10 tokens) exceeds the available context size (5 tokens)" in told
 
 
+def test_a_model_that_is_known_to_think_elsewhere_is_told_to_be_pulled_again(rig: Rig) -> None:
+    rig.post("/api/copy", {"source": "plain", "destination": "deepseek-r1:old"})
+    told = rig.post("/api/chat", {"model": "deepseek-r1:old", "messages": HI, "think": True}).json()["error"]
+    rig.ask("DELETE", "/api/delete", {"model": "deepseek-r1:old"})
+    again = "Pull the model again to get the latest version with full thinking support"
+    assert told == f'"deepseek-r1:old" does not support thinking. {again}'
+
+
 # ---------------------------------------------------------------- stubs of models that run elsewhere (1.14)
 
 

@@ -14,11 +14,15 @@ import msgspec
 import pytest
 
 import powerd.docs
+from powerd.api.anthropic.schema import MessagesRequest
 from powerd.api.app import TCP_ROUTES
+from powerd.api.call import Route
 from powerd.api.ollama import embed, schema
 from powerd.api.openai import embeddings
 from powerd.api.openai import schema as openai_schema
+from powerd.api.openai.responses.schema import ResponsesRequest
 from powerd.ctl.ollama_verbs import ROOT_FLAGS, find
+from powerd.fleet.child import clean_environment
 from powerd.ollama_variables import MEANINGLESS, OLLAMA_VARIABLES
 from powerd.options import GONE as GONE_OPTIONS
 from powerd.options import RUNNER_FIELDS, SAMPLING_OPTIONS, UNUSED_IN_REQUESTS
@@ -26,7 +30,8 @@ from tests.api.rig import Rig
 from tests.contract import lists
 
 PAGE = (Path(powerd.docs.__path__[0]) / "items.md").read_text()
-STATES = {"works", "differs", "not yet", "does not apply"}
+COMPATIBILITY = (Path(powerd.docs.__path__[0]) / "compatibility.md").read_text()
+STATES = {"works", "differs", "does not apply"}
 #: By the route's name on the page.
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "generate": schema.GenerateRequest,
@@ -43,6 +48,8 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "v1 chat": openai_schema.ChatRequest,
     "v1 completions": openai_schema.CompletionRequest,
     "v1 embeddings": embeddings.EmbeddingsRequest,
+    "v1 responses": ResponsesRequest,
+    "v1 messages": MessagesRequest,
 }
 #: Taken and thrown away, as Ollama does.
 IGNORED = {
@@ -50,7 +57,9 @@ IGNORED = {
     "pull": {"username", "password"},
     "push": {"username", "password"},
     "create": {"modelfile", "path"},
-    "v1 chat": {"user", "options", "keep_alive", "think", "_debug_render_only"},
+    "v1 chat": {"user", "options", "keep_alive", "think"},
+    "v1 responses": {"store"},
+    "v1 messages": {"metadata", "cache_control", "service_tier"},
 }
 #: A sensible value of each option for which 1 is none; a number of tokens is small, so that answers are short.
 VALUES: dict[str, object] = {
@@ -135,15 +144,17 @@ def served(route: str) -> bool:
     return any(each.path == path and method in each.methods for each in TCP_ROUTES)
 
 
-def test_routes_that_are_not_yet_here_are_refused_and_the_others_are_served(rig: Rig) -> None:
-    for (_, route), (state, _) in ROUTES.items():
+def test_every_route_is_served_but_those_that_ollama_has_dropped() -> None:
+    for _, route in ROUTES:
         if " " not in route:
-            assert not served(f"GET {route}"), route
-        elif state == "not yet":
-            method, _, path = route.partition(" ")
-            assert rig.ask(method, path, {"model": "demo"}).status_code in {404, 501}, route
+            assert not any(served(f"{method} {route}") for method in ("GET", "POST", "DELETE")), route
         else:
             assert served(route), route
+
+
+@pytest.mark.parametrize("route", TCP_ROUTES, ids=lambda route: route.path)
+def test_every_route_that_is_served_stands_on_the_page_of_compatibility(route: Route) -> None:
+    assert re.search(rf"[` ]{re.escape(route.path)}[`/{{]", COMPATIBILITY), route.path
 
 
 def test_fields_that_work_are_read() -> None:
@@ -164,7 +175,11 @@ def keys(value: object, path: str = "") -> Iterator[str]:
 
 
 THOUGHT = "?say=" + quote('<think>hm</think><tool_call>{"name": "f", "arguments": {}}</tool_call>', safe="")
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+}
+NATIVE = {"name": "f", "input_schema": {"type": "object", "properties": {}}}  # as Anthropic writes it
 ASKED: dict[str, list[tuple[str, Any]]] = {
     "generate": [
         ("/api/generate", {"prompt": THOUGHT, "tools": [TOOL], "logprobs": True, "stream": False}),
@@ -179,10 +194,21 @@ ASKED: dict[str, list[tuple[str, Any]]] = {
     "pull": [("/api/pull", {})],
     "v1 chat": [
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": text}], "tools": [TOOL], **more})
-        for text, more in ((THOUGHT, {}), (THOUGHT, {"stream": True}), ("x", {"logprobs": True}))
+        for text, more in (
+            *((THOUGHT, {}), (THOUGHT, {"stream": True}), ("x", {"logprobs": True})),
+            ("x", {"_debug_render_only": True}),
+        )
     ],
     "v1 completions": [("/v1/completions", {"prompt": "x", "logprobs": 1})],
     "v1 embeddings": [("/v1/embeddings", {"input": "x"})],
+    "v1 responses": [
+        ("/v1/responses", {"input": THOUGHT, "tools": [TOOL | TOOL["function"]]}),
+        ("/v1/responses", {"input": "x"}),
+    ],
+    "v1 messages": [
+        ("/v1/messages", {"max_tokens": 200, "messages": [{"role": "user", "content": text}], "tools": [NATIVE]})
+        for text in (THOUGHT, "x")
+    ],
     "tags": [("/api/tags", None)],
     "ps": [("/api/ps", None)],
     "version": [("/api/version", None)],
@@ -233,9 +259,15 @@ def test_every_option_is_taken_by_the_real_engine_and_what_has_no_effect_is_name
 def test_variables_are_read_or_explained() -> None:
     for (_, variable), (state, _) in VARIABLES.items():
         assert (variable in MEANINGLESS) == (state == "does not apply"), variable
-        if state in {"works", "differs"} and variable.startswith("OLLAMA_"):
+        if state in {"works", "differs"} and variable.startswith(("OLLAMA_", "MAX_", "MODEL_")):
             assert variable in {*OLLAMA_VARIABLES, "OLLAMA_NOHISTORY", "OLLAMA_EDITOR"}, variable
     assert set(OLLAMA_VARIABLES) | set(MEANINGLESS) <= set(lists.VARIABLES)
+
+
+def test_the_drivers_variables_reach_the_runners() -> None:
+    drivers = {name: "0" for (_, name), (_, remark) in VARIABLES.items() if "runners" in remark}
+    assert len(drivers) == 6
+    assert clean_environment(drivers) == drivers
 
 
 def test_verbs_and_flags_that_work_are_there() -> None:

@@ -98,7 +98,8 @@ def test_standard_input_and_json(daemon: ScriptedDaemon, capsys: Captured, monke
         ("FROM ./none.gguf", "./none.gguf: there is no such file or directory below "),
         ("FROM none.gguf", "none.gguf: there is no such file or directory below "),
         ("FROM x\nADAPTER none", "ADAPTER none: there is no such file"),
-        ("FROM w.gguf\nDRAFT w.gguf", "DRAFT must not reference the same local path as FROM: w.gguf"),
+        ("FROM w.gguf\nDRAFT ./w.gguf", "DRAFT must not reference the same local path as FROM: ./w.gguf"),
+        ("FROM w.gguf\nDRAFT llama3", "DRAFT llama3: there is no such file"),
         ("FROM ~nobody-of-that-name/x", "home directory"),
         ("FROM \0x", "no FROM line"),
     ],
@@ -112,16 +113,26 @@ def test_what_is_wrong_is_said_before_anything_is_sent(
     assert daemon.asked == []
 
 
+def test_a_bad_name_is_said_before_anything_is_sent(daemon: ScriptedDaemon, here: Path, capsys: Captured) -> None:
+    assert main(["create", "a b", "-f", modelfile(here, "FROM w.gguf")]) == 1
+    assert main(["create", "x", "-f", modelfile(here, "FROM w.gguf"), "--draft-quantize", "Q4_0"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: invalid model name: a b",
+        "Error: --draft-quantize requires a DRAFT model",
+    ]
+    assert daemon.asked == []
+
+
 def test_the_daemons_refusal_and_an_early_end_fail(daemon: ScriptedDaemon, here: Path, capsys: Captured) -> None:
     file = modelfile(here, "FROM x")
-    daemon.script["POST /api/create"] = document({"error": "invalid model name"}, 400)
-    assert main(["create", "a b", "-f", file]) == 1
+    daemon.script["POST /api/create"] = document({"error": "unknown type"}, 400)
+    assert main(["create", "x", "-f", file]) == 1
     daemon.script["POST /api/create"] = ndjson({"status": "writing manifest"}, {"error": "no space"})
     assert main(["create", "x", "-f", file]) == 1
     daemon.script["POST /api/create"] = ndjson({"status": "writing manifest"})
     assert main(["create", "x", "-f", file]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "Error: invalid model name",
+        "Error: unknown type",
         "Error: no space",
         "Error: powerd ended early (its last word was 'writing manifest'); create the model again",
     ]
@@ -160,11 +171,75 @@ def test_a_directory_stands_for_its_ggufs(here: Path, tmp_path: Path) -> None:
     assert len(parts(".", here)) == 4
 
 
-def test_safetensors_and_pickles_are_refused_here(here: Path) -> None:
-    (here / "model.safetensors").write_bytes(b"x")
-    (here / "config.json").write_text('{"architectures": ["Gemma3ForCausalLM"]}')
-    with pytest.raises(Failed, match=r"\(Gemma3ForCausalLM\) is not available yet"):
-        parts(".", here)
+def test_pickles_and_pointers_are_refused_here(here: Path) -> None:
     (here / "model.pth").write_bytes(b"x")
-    with pytest.raises(Failed, match="unsupported model format"):
+    with pytest.raises(Failed, match="unsupported model format: serialised Python objects"):
         parts("model.pth", here)
+    (here / "named.bin").write_bytes(b"GGUF")
+    assert [part.name for part in parts("named.bin", here)] == ["named.bin"]
+    (here / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid")
+    with pytest.raises(Failed, match="is a Git LFS pointer"):
+        parts("model.safetensors", here)
+
+
+def directory(at: Path, *names: str) -> Path:
+    for name in names:
+        path = at / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"{}")
+    return at
+
+
+def test_what_is_picked_of_a_directory_in_ollamas_order(tmp_path: Path) -> None:
+    order = (
+        *("x.bin", "x.gguf", "consolidated.00.pth", "pytorch_model.bin", "adapter_model.safetensors"),
+        *("consolidated.safetensors", "2_Dense/model.safetensors", "model-1.safetensors"),
+    )
+    found = []
+    for name in order:
+        directory(tmp_path, name)
+        try:
+            found.append(parts(".", tmp_path)[0].name)
+        except Failed as failure:
+            found.append(failure.message.removeprefix(f"{tmp_path}/").partition(":")[0])
+    assert found[:-2] == list(order[:-2])
+    assert [part.name for part in parts(".", tmp_path)] == ["2_Dense/model.safetensors", "model-1.safetensors"]
+
+
+def test_a_checkpoint_brings_what_its_conversion_reads(tmp_path: Path) -> None:
+    directory(
+        tmp_path,
+        *("model.safetensors", "config.json", "tokenizer.model", "chat_template.jinja", "1_Pooling/config.json"),
+        *("README.md", "pytorch_model.bin", ".cache/x.json", "a/b/deep.json", "other.safetensors", "1_Pooling/x.txt"),
+    )
+    beside = ["1_Pooling/config.json", "chat_template.jinja", "config.json", "tokenizer.model"]
+    assert [part.name for part in parts(".", tmp_path)] == ["model.safetensors", *beside]
+    assert [part.name for part in parts("./other.safetensors", tmp_path)] == ["other.safetensors", *beside]
+    outside = directory(tmp_path.parent, "outside.json") / "outside.json"
+    (tmp_path / "generation_config.json").symlink_to(outside)
+    with pytest.raises(Failed, match=r"insecure path: generation_config\.json"):
+        parts(".", tmp_path)
+
+
+def test_one_part_of_a_checkpoint_brings_the_others(tmp_path: Path) -> None:
+    directory(tmp_path, "m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors")
+    for number in (1, 2):
+        assert len(parts(f"m-0000{number}-of-00002.safetensors", tmp_path)) == 2
+
+
+def test_a_directory_of_safetensors_a_draft_and_an_adapter_are_sent(daemon: ScriptedDaemon, here: Path) -> None:
+    daemon.script["POST /api/create"] = DONE
+    directory(here / "tuned", "model.safetensors", "config.json")
+    directory(here / "lora", "adapter_model.safetensors", "adapter_config.json")
+    same = digest(b"{}")
+    for each in (same, digest(b"weights")):
+        daemon.script[f"HEAD /api/blobs/{each}"] = Reply()
+    file = modelfile(here, "FROM tuned\nADAPTER ./lora\nDRAFT ./w.gguf\n")
+    assert main(["create", "mine", "-f", file, "--draft-quantize", "Q4_0"]) == 0
+    assert daemon.asked[-1][1] == {
+        "model": "mine",
+        "files": {"model.safetensors": same, "config.json": same},
+        "adapters": {"adapter_model.safetensors": same, "adapter_config.json": same},
+        "draft_files": {"w.gguf": digest(b"weights")},
+        "draft_quantize": "Q4_0",
+    }

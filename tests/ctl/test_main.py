@@ -158,7 +158,7 @@ def test_status_imports_nothing_it_does_not_need(daemon: ScriptedDaemon) -> None
     assert "powerd.ctl.report" in imported
     assert not {name.partition(".")[0] for name in imported} & FORBIDDEN
     of_powerd = {name for name in imported if name.startswith("powerd.") and not name.startswith("powerd.ctl")}
-    assert of_powerd == {"powerd.control", "powerd.control.schema"}
+    assert of_powerd == {"powerd.control", "powerd.control.schema", "powerd.hosts"}
 
 
 def test_a_silent_daemon_does_not_hold_the_prompt_back_for_ever(daemon: ScriptedDaemon) -> None:

@@ -98,6 +98,13 @@ def test_no_server_is_said_as_ollama_says_it(ollama: Ollama) -> None:
     assert ollama("--version", **nowhere) == (0, warning, "")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", ""])
+def test_a_server_on_every_interface_is_asked_over_loopback(ollama: Ollama, server: ScriptedServer, host: str) -> None:
+    server.script["GET /api/version"] = document({"version": OLLAMA_VERSION})
+    port = server.url.rpartition(":")[2]
+    assert ollama("--version", OLLAMA_HOST=f"{host}:{port}") == (0, f"ollama version is {OLLAMA_VERSION}\n", "")
+
+
 def test_the_version_is_the_servers(ollama: Ollama, server: ScriptedServer) -> None:
     assert SPEAKS == OLLAMA_VERSION
     server.script["GET /api/version"] = document({"version": OLLAMA_VERSION})

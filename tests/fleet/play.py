@@ -41,6 +41,11 @@ def embedder(name: str, gib: int = 1) -> Deployment:
     return msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, pooling="mean", causal=False))
 
 
+def wordy(plain: Deployment, vocab: int) -> Deployment:
+    """The same with a vocabulary of so many words."""
+    return msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, vocab=vocab))
+
+
 def read_back(deployment: Deployment, size: int = 1, devices: Mapping[str, int] | None = None) -> ReadBack:
     """What a well-behaved runner says of itself."""
     context, parallel = deployment.context, deployment.parallel

@@ -42,6 +42,20 @@ def test_cells_cost_keys_and_values_for_every_token_of_every_sequence(kind: str,
     assert estimate(deployment(kv_cache=kind)).cells == 2048 * 3 * size
 
 
+def test_quantised_keys_of_a_layer_are_counted_once_more_for_shifting_wherever_there_are_layers() -> None:
+    def compute(kind: str, **more: Any) -> dict[str, int]:
+        made = deployment(shape=LARGE, context=8192, parallel=2, kv_cache=kind, **more)
+        need = estimate(made, [CPU, gpu(0)])
+        plain = estimate(deployment(shape=LARGE, context=8192, parallel=2, **more), [CPU, gpu(0)])
+        return {device: size - plain.by_device[device] for device, size in need.by_device.items()}
+
+    keys = 4 * 16_384 * 1024
+    cells = {kind: 16_384 * 65_536 * size // 32 for kind, size in (("f16", 64), ("q8_0", 34))}
+    assert compute("q8_0") == {"cpu": 0, "CUDA0": keys + cells["q8_0"] - cells["f16"]}
+    split = compute("q8_0", gpu_layers=17)
+    assert sum(split.values()) == 2 * keys + cells["q8_0"] - cells["f16"]
+
+
 def test_the_pool_is_made_in_blocks() -> None:
     assert estimate(deployment(context=100, parallel=1)).cells == 256 * 128
 

@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from powerd.fleet.budget import estimate
+from powerd.fleet.budget import _shifting, estimate, layers_by_device
 from powerd.fleet.devices import Device
 from powerd.fleet.footprints import Footprints
 from powerd.fleet.prober import Prober
 from powerd.protocol import Deployment, ReadBack, Ready
 from powerd.store.gguf import read_header
-from tests.gguf_maker import bench_model
+from tests.gguf_maker import bench_model, wide
 from tests.runner.child import DEMO, Child
+
+pytestmark = pytest.mark.alone
 
 CPU = (Device("cpu", "cpu", budget=1 << 36),)
 
@@ -92,6 +94,23 @@ def check(made: Deployment, tmp_path: Path) -> None:
     learned.measured(made, msgspec.structs.replace(have, pss=before, rss=before))
     assert off(learned.need(made).total, before) < 0.05
     assert off(learned.need(made).total, after) < 0.05
+
+
+def test_the_first_shift_of_a_quantised_cache_takes_what_was_promised_for_it(tmp_path: Path) -> None:
+    path = wide(tmp_path / "wide.gguf")
+    made = deployment(path, context=256, parallel=128, kv_cache="q8_0")
+    promised = _shifting(made, layers_by_device(made, CPU))["cpu"]
+    child = Child()
+    try:
+        assert isinstance(child.load(path, 256, 128, kv_cache="q8_0"), Ready)
+        child.one("a b c d e f g h " * 28, num_predict=8)
+        before = resident(child.process.pid, 0)
+        shifted = child.one("a b c d e f g h " * 28, num_predict=60, shift=True, repeat_limit=0).finished
+        assert shifted.shifted > 0
+        took = resident(child.process.pid, 0) - before
+    finally:
+        child.close()
+    assert promised * 0.5 < took < promised * 1.1, (promised, took)
 
 
 def test_a_probe_foretells_what_the_load_measures(tmp_path: Path) -> None:

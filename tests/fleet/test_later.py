@@ -8,16 +8,17 @@ import pytest
 from powerd.errors import DoesNotFit
 from powerd.fleet.budget import second
 from powerd.fleet.terms import FleetConfig
-from powerd.protocol import EMBEDDING_CONTEXT, Deployment, DeviceShare
-from tests.fleet.play import GIB, Play, embedder, model, read_back, wish
+from powerd.fleet.why import why_request
+from powerd.protocol import Deployment, DeviceShare
+from powerd.vectors import EMBEDDING_CONTEXT
+from tests.fleet.play import GIB, Play, embedder, model, read_back, wish, wordy
 
 PROMPT = FleetConfig(min_residency=0.0)
 
 
 def chatter(name: str, vocab: int, gib: int, *, context: int = 1024, parallel: int = 1) -> Deployment:
     """A model whose second context needs at least 512 bytes a word of its vocabulary."""
-    plain = model(name, gib, context=context, parallel=parallel)
-    return msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, vocab=vocab))
+    return wordy(model(name, gib, context=context, parallel=parallel), vocab)
 
 
 # ---------------------------------------------------------------- embedding models
@@ -143,10 +144,24 @@ def test_the_table_for_grammars_is_promised_once_and_beside_a_second_context() -
     play.ask(chat, masked=True)
     play.ask(chat, masked=True)
     runner = play.runner("a")
-    assert ledger.reserved("cpu") == before + runner.later["masks"].total
-    assert 60 << 20 < runner.later["masks"].total < 100 << 20
+    promised = runner.later["masks"].total + runner.later["arrays"].total
+    assert ledger.reserved("cpu") == before + promised
+    assert 60 << 20 < promised < 100 << 20
     play.ask(chat, masked=True, embeds=True)
-    assert ledger.reserved("cpu") == before + runner.later["masks"].total + runner.later["vectors"].total
+    assert ledger.reserved("cpu") == before + promised + runner.later["vectors"].total
+
+
+def test_the_library_of_arrays_is_promised_once_for_probabilities_and_grammars() -> None:
+    play = Play(budget=10, config=PROMPT)
+    chat = chatter("a", vocab=150_000, gib=4, parallel=4)
+    ledger = play.state.board.ledger
+    play.idle(chat)
+    before = ledger.reserved("cpu")
+    assert play.ask(chat, likely=True) in play.granted
+    assert ledger.reserved("cpu") == before + (22 << 20)
+    play.ask(chat, masked=True)
+    runner = play.runner("a")
+    assert ledger.reserved("cpu") == before + (22 << 20) + runner.later["masks"].total
 
 
 def test_a_grammar_without_room_is_refused_with_the_numbers_and_text_is_still_served() -> None:
@@ -155,6 +170,7 @@ def test_a_grammar_without_room_is_refused_with_the_numbers_and_text_is_still_se
     play.idle(chat)
     ticket = play.ask(chat, masked=True)
     assert "holds answers to a schema with a table, for which there is no room" in play.refused[ticket].message
+    assert not play.runner("a").later, "what else it would have taken is not promised"
     assert play.ask(chat) in play.granted
 
 
@@ -162,3 +178,138 @@ def test_a_grammar_without_room_is_refused_with_the_numbers_and_text_is_still_se
 def test_the_second_context_is_never_larger_than_the_first(context: int) -> None:
     small = model("a", context=context).pooled
     assert (small.context, small.batch) == (context, min(128, context))
+
+
+# ---------------------------------------------------------------- who leaves for either
+
+
+def asking(play: Play, chat: Deployment, **want: object) -> int:
+    """A chat model is loaded and idle, and a request asks it for more memory than is free."""
+    play.idle(chat)
+    return play.ask(chat, **want)
+
+
+def test_row_47_for_a_second_context_an_idle_embedding_model_leaves_and_the_request_waits_for_its_memory() -> None:
+    play = Play(budget=5, config=PROMPT)
+    play.idle(embedder("e", 2))
+    ticket = asking(play, chatter("a", vocab=GIB // 512, gib=3), embeds=True)
+    assert play.running() == "-e a"
+    assert ticket not in play.outcomes
+    plain = play.ask(chatter("a", vocab=GIB // 512, gib=3))
+    assert plain in play.granted, "who needs no more is not held up"
+    play.release(plain)
+    play.exit("e")
+    assert ticket in play.granted
+    assert play.runner("a").later["vectors"].total > GIB
+
+
+def test_row_47_for_a_second_context_no_idle_chat_model_leaves_unless_its_priority_is_lower() -> None:
+    chat = chatter("a", vocab=GIB // 512, gib=3)
+    play = Play(budget=5, config=PROMPT)
+    play.idle(model("b", 2))
+    ticket = asking(play, chat, embeds=True)
+    assert "for which there is no room" in play.refused[ticket].message
+    assert play.running() == "b a"
+    play = Play(budget=5, config=PROMPT)
+    play.wish(wish(chat, priority=1))
+    play.idle(model("b", 2))
+    ticket = asking(play, chat, embeds=True)
+    assert play.running() == "-b a"
+    play.exit("b")
+    assert ticket in play.granted
+
+
+def test_for_the_table_of_a_grammar_an_idle_chat_model_leaves_but_none_of_higher_priority_pinned_or_busy() -> None:
+    chat = chatter("a", vocab=3 << 20, gib=3)
+
+    def played(**other: object) -> tuple[Play, int]:
+        play = Play(budget=5, config=PROMPT)
+        if other:
+            play.wish(wish(model("b", 2), **other))
+        play.idle(model("b", 2))
+        return play, asking(play, chat, masked=True)
+
+    play, ticket = played()
+    assert play.running() == "-b a"
+    play.exit("b")
+    assert ticket in play.granted
+    for other in ({"priority": 1}, {"pinned": True, "loaded": True}):
+        play, ticket = played(**other)
+        assert ticket in play.refused
+        assert play.running() == "b a"
+    play = Play(budget=5, config=PROMPT)
+    play.ask(model("b", 2))
+    play.ready("b")
+    ticket = asking(play, chat, masked=True)
+    assert ticket in play.refused
+    assert play.running() == "b a"
+
+
+def test_no_more_models_leave_than_must_and_none_where_all_would_not_do() -> None:
+    play = Play(budget=6, config=PROMPT)
+    play.idle(model("b", 1))
+    play.idle(model("c", 1))
+    ticket = asking(play, chatter("a", vocab=3 << 20, gib=3), masked=True)
+    assert play.running().count("-") == 1
+    play.exit("b" if "-b" in play.running() else "c")
+    assert ticket in play.granted
+    play = Play(budget=6, config=PROMPT)
+    play.idle(model("b", 1))
+    ticket = asking(play, chatter("a", vocab=9 << 20, gib=4), masked=True)
+    assert ticket in play.refused
+    assert play.running() == "b a"
+
+
+def test_a_request_that_waits_for_more_memory_goes_away_or_ends_with_its_runner() -> None:
+    play = Play(budget=5, config=PROMPT)
+    play.idle(embedder("e", 2))
+    chat = chatter("a", vocab=GIB // 512, gib=3)
+    ticket = asking(play, chat, embeds=True)
+    play.cancel(ticket)
+    play.exit("e")
+    assert not play.runner("a").later
+    again = play.ask(chat, embeds=True)
+    assert again in play.granted
+
+
+def test_a_canarys_question_unloads_nobody() -> None:
+    play = Play(budget=5, config=PROMPT)
+    play.idle(embedder("e", 2))
+    ticket = asking(play, chatter("a", vocab=GIB // 512, gib=3), embeds=True, quiet=True)
+    assert ticket in play.refused
+    assert play.running() == "e a"
+
+
+def test_two_models_whose_second_contexts_do_not_fit_together_do_not_chase_each_other() -> None:
+    play = Play(budget=8, config=PROMPT)
+    one, two = (chatter(name, vocab=GIB // 512, gib=3) for name in "ab")
+    play.idle(one)
+    play.idle(two)
+    first = play.ask(one, embeds=True)
+    assert first in play.granted
+    play.release(first)
+    for _ in range(10):
+        assert play.ask(two, embeds=True) in play.refused
+    assert play.running() == "a b"
+
+
+def test_whoever_asks_is_told_that_the_request_waits_for_memory_of_models_that_leave() -> None:
+    play = Play(budget=5, config=PROMPT)
+    play.idle(embedder("e", 2))
+    asking(play, chatter("a", vocab=GIB // 512, gib=3), embeds=True, request_id="r")
+    assert "'a' is loaded, and waits for the memory of models that leave for embeddings" in why_request(
+        play.state.board, "r", play.now
+    )
+
+
+def test_where_the_queue_is_full_nobody_leaves_for_a_request_that_would_have_to_wait() -> None:
+    play = Play(budget=5, config=FleetConfig(min_residency=0.0, max_queue=0))
+    play.load(embedder("e", 2))
+    play.ready("e")
+    chat = chatter("a", vocab=GIB // 512, gib=3)
+    play.load(chat)
+    play.ready("a")
+    assert play.ask(chat) in play.granted
+    play.release(play.ticket)
+    assert play.ask(chat, embeds=True) in play.refused
+    assert play.running() == "e a"

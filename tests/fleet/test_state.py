@@ -75,6 +75,16 @@ def test_a_full_queue_does_not_stop_a_request_that_need_not_wait() -> None:
     assert play.ask(B) in play.granted
 
 
+def test_the_queue_is_bounded_also_where_a_free_place_is_kept_for_who_came_before() -> None:
+    play = Play(config=FleetConfig(max_queue=1, min_residency=0.0))
+    kept = model("a", 6, parallel=2)
+    play.up(kept)
+    before = play.ask(model("b", 6))
+    late = play.ask(kept)
+    assert play.waiting() == [before]
+    assert isinstance(play.refused[late], Busy)
+
+
 def test_a_refused_request_loads_and_evicts_nothing() -> None:
     play = Play(budget=8, config=FleetConfig(max_queue=1))
     play.idle(B)

@@ -14,7 +14,7 @@ from powerd.fleet.foretell import foretell
 from powerd.fleet.terms import FleetConfig, Reason, SchedulingClass
 from powerd.fleet.views import failures, overrides, views
 from powerd.fleet.why import why_request
-from tests.fleet.play import Play, embedder, model, wish
+from tests.fleet.play import GIB, Play, embedder, model, wish, wordy
 
 MODELS = {
     "a": model("a", 3),
@@ -22,6 +22,7 @@ MODELS = {
     "c": model("c", 5, parallel=3),
     "g": model("g", 2, auto=True, per_context=True),
     "h": model("h", 3, auto=True, per_context=True),
+    "w": wordy(model("w", 3, parallel=2), GIB // 208),  # whatever it comes to hold later takes 2 GiB or more
     "x": model("x", 12),
     "v": embedder("v", 2),
     "p": model("p", parallel=2),
@@ -60,14 +61,19 @@ class Fleets(RuleBasedStateMachine):
         num_ctx=st.sampled_from([None, None, 512, 2048, 4096, 90_000]),
         kind=st.sampled_from(sorted(CLASSES)),
         options=st.sampled_from([None, "declared", "grow", "reject"]),
-        embeds=st.booleans(),
+        more=st.sampled_from([{}, {"embeds": True}, {"masked": True}, {"likely": True}]),
     )
     def ask(
-        self, name: str, keep_alive: float | None, num_ctx: int | None, kind: str, options: str | None, embeds: bool
+        self,
+        name: str,
+        keep_alive: float | None,
+        num_ctx: int | None,
+        kind: str,
+        options: str | None,
+        more: dict[str, bool],
     ) -> None:
         changes = {"keep_alive": keep_alive, "num_ctx": num_ctx, "scheduling_class": kind, "request_options": options}
-        changes["embeds"] = embeds
-        self.play.ask(MODELS[name], **changes, request_id=str(self.play.ticket + 1))
+        self.play.ask(MODELS[name], **changes, **more, request_id=str(self.play.ticket + 1))
 
     @rule(name=NAMES, deadline=st.sampled_from([1.0, 20.0, math.inf]))
     def canary(self, name: str, deadline: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,30 +12,9 @@ import pytest
 from powerd.jobs import FromProbe, Probe, Probed, ProbeFailed
 from powerd.protocol import HEADER, MAX_FRAME, Deployment, Shape, encode
 from powerd.store.gguf import read_header
+from tests.job_child import JobChild
 
 DEMO = Path(__file__).parents[2] / "powerd/demo/tiny-chat-q8_0.gguf"
-
-
-class Helper:
-    def __init__(self) -> None:
-        self.socket, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "powerd.probe", str(theirs.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stderr=subprocess.PIPE)
-        theirs.close()
-
-    def __enter__(self) -> Helper:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-        self.process.communicate(timeout=20)
-
-    def answer(self, data: bytes) -> Probed | ProbeFailed | None:
-        self.socket.sendall(data)
-        with self.socket.makefile("rb") as stream:
-            header = stream.read(HEADER.size)
-            body = stream.read(HEADER.unpack(header)[0]) if header else b""
-        return msgspec.msgpack.decode(body, type=FromProbe) if body else None
 
 
 def demo(**fields: object) -> Deployment:
@@ -46,8 +24,8 @@ def demo(**fields: object) -> Deployment:
 
 
 def test_it_tells_the_engine_its_devices_and_what_a_process_holds_without_a_model() -> None:
-    with Helper() as helper:
-        answer = helper.answer(encode(Probe()))
+    with JobChild("powerd.probe", FromProbe) as helper:
+        (answer,) = helper.answers(encode(Probe()))
         assert isinstance(answer, Probed)
         assert answer.engine.startswith("llama.cpp via llama-cpp-python ")
         assert 4 << 20 < answer.idle < 400 << 20
@@ -56,8 +34,8 @@ def test_it_tells_the_engine_its_devices_and_what_a_process_holds_without_a_mode
 
 
 def test_a_dry_load_tells_buffers_and_the_process_without_loading_anything() -> None:
-    with Helper() as helper:
-        answer = helper.answer(encode(Probe(demo())))
+    with JobChild("powerd.probe", FromProbe) as helper:
+        (answer,) = helper.answers(encode(Probe(demo())))
         assert isinstance(answer, Probed)
         assert 8 << 20 < answer.compute["cpu"] < 9 << 20
         assert answer.idle < answer.process < answer.idle + (12 << 20), "the vocabulary and graphs, no weights or cells"
@@ -66,8 +44,8 @@ def test_a_dry_load_tells_buffers_and_the_process_without_loading_anything() -> 
 def test_the_dry_load_is_of_the_deployment_asked_about() -> None:
     sizes = []
     for fields in ({"batch": 64}, {}, {"flash_attention": "off"}):
-        with Helper() as helper:
-            answer = helper.answer(encode(Probe(demo(**fields))))
+        with JobChild("powerd.probe", FromProbe) as helper:
+            (answer,) = helper.answers(encode(Probe(demo(**fields))))
             assert isinstance(answer, Probed)
             sizes.append(answer.compute["cpu"])
     assert sizes[0] < sizes[1] < sizes[2]
@@ -78,8 +56,8 @@ def test_it_says_why_it_cannot(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "weights"
     if content is not None:
         path.write_bytes(content)
-    with Helper() as helper:
-        answer = helper.answer(encode(Probe(demo(weights=str(path)))))
+    with JobChild("powerd.probe", FromProbe) as helper:
+        (answer,) = helper.answers(encode(Probe(demo(weights=str(path)))))
         assert isinstance(answer, ProbeFailed)
         assert answer.reason
         assert not answer.missing
@@ -88,13 +66,13 @@ def test_it_says_why_it_cannot(tmp_path: Path, content: bytes | None) -> None:
 
 @pytest.mark.parametrize("data", [HEADER.pack(3) + b"abc", HEADER.pack(MAX_FRAME + 1)])
 def test_a_job_that_does_not_decode_ends_it(data: bytes) -> None:
-    with Helper() as helper:
-        assert helper.answer(data) is None
+    with JobChild("powerd.probe", FromProbe) as helper:
+        assert helper.answers(data) == []
         assert helper.process.wait(20) == 76
 
 
 def test_it_leaves_with_the_daemon() -> None:
-    with Helper() as helper:
+    with JobChild("powerd.probe", FromProbe) as helper:
         helper.socket.close()
         assert helper.process.wait(20) == 0
 
@@ -105,6 +83,6 @@ def test_wrong_usage_is_told() -> None:
 
 
 def test_shapes_are_no_matter_to_it() -> None:
-    with Helper() as helper:
-        answer = helper.answer(encode(Probe(msgspec.structs.replace(demo(), shape=Shape(0, 0, 0, 0, 0, 0)))))
+    with JobChild("powerd.probe", FromProbe) as helper:
+        (answer,) = helper.answers(encode(Probe(msgspec.structs.replace(demo(), shape=Shape(0, 0, 0, 0, 0, 0)))))
         assert isinstance(answer, Probed)

@@ -28,7 +28,7 @@ from powerd.reconcile.reconciler import Reconciler
 from powerd.sources.hub_model import HubConfig
 from powerd.sources.outbound import Outbound, OutboundConfig
 from powerd.store.store import Store
-from tests.gguf_maker import tiny
+from tests.gguf_maker import lora, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = (sys.executable, str(ROOT / "tests" / "fake_runner.py"))
@@ -84,6 +84,10 @@ class Rig:
         path = self.directory / f"{name}.gguf"
         tiny(path, context=4096, seed=seed)
         return path
+
+    def adapter(self, name: str, seed: int = 1) -> Path:
+        """A LoRA file for the tiny models."""
+        return lora(self.directory / f"{name}.gguf", seed=seed)
 
     def models(self, text: str) -> None:
         """Write models.yaml by rename, as editors do."""

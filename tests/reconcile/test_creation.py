@@ -28,11 +28,19 @@ def test_parameters_lie_over_the_bases() -> None:
 
 
 def test_new_weights_are_described_anew_and_old_ones_as_before(header: Header) -> None:
-    base = {"model_type": "7B", "renderer": "r", "powerd": {"source": "x"}, "rootfs": {}, "capabilities": ["tools"]}
+    base = {
+        "model_type": "7B",
+        "renderer": "r",
+        "draft": {"a": 1},
+        "powerd": {"source": "x"},
+        "rootfs": {},
+        "capabilities": ["tools"],
+    }
     request = CreateRequest("x", requires="v1.2.3")
     kept = config(base, header, request, new_weights=False)
     assert (kept["model_type"], kept["renderer"], kept["requires"]) == ("7B", "r", "1.2.3")
     assert not kept.keys() & {"powerd", "rootfs"}
+    assert kept["draft"] == {"a": 1}
     made = config(base, header, request, new_weights=True)
     assert (made["model_type"], made["capabilities"]) == ("2.89M", ["tools"])
     own = CreateRequest("x", renderer="other", info={"parameter_size": "9B", "quantization_level": "Q9"})
@@ -84,4 +92,6 @@ def test_what_is_kept_and_not_acted_on_is_told() -> None:
         ["warning:", "renderer", "'r'"],
         ["warning:", "parser", "'p'"],
     ]
-    assert CreateRequest("x", template="{% x %}").warnings == []
+    assert CreateRequest("x", template="{% x %}", parser="qwen3-coder").warnings == []
+    [told] = CreateRequest("x", draft_files={"d.gguf": "sha256:0"}).warnings
+    assert told.startswith("warning: the draft model is kept and not used: powerd does not speculate")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from powerd.catalog.spec import Defaults
@@ -66,6 +68,27 @@ def test_every_option_of_a_model_reaches_its_deployment() -> None:
     assert (made.threads, made.batch, made.load_mode, made.flash_attention) == (5, 64, "mlock", "on")
     assert made.placement == Placement(devices=("CUDA1",))
     assert not made.context_auto
+
+
+@pytest.mark.parametrize(
+    ("of_weights", "said", "effective"),
+    [
+        ("", None, None),
+        ("", "mean", None),
+        ("", "last", "last"),
+        ("mean", "mean", None),
+        ("mean", "cls", "cls"),
+        ("last", "mean", "mean"),
+        ("last", None, None),
+    ],
+)
+def test_a_pooling_that_the_weights_ask_for_themselves_makes_no_other_runner(
+    of_weights: str, said: Any, effective: str | None
+) -> None:
+    plain: Any = Stored()
+    plain.header = SimpleNamespace(shape=lambda: msgspec.structs.replace(SHAPE, pooling=of_weights))
+    auto, made = (fitted(plain, choice_of(Defaults(pooling=each)), NodeDefaults()).deployment for each in (None, said))
+    assert (made.pooling, made.key == auto.key) == (effective, effective is None)
 
 
 def test_devices_are_placed_by_uuid_too() -> None:

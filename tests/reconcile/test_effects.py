@@ -13,7 +13,7 @@ from powerd.reconcile.health.bulletin import Event
 from powerd.reconcile.planning import planning
 from tests.reconcile.rig import Rig
 
-#: Before and after; `{A}`, `{B}` and `{C}` are model files.
+#: Before and after; `{A}`, `{B}` and `{C}` are model files, `{L}` and `{M}` adapters for them.
 EDITS = {
     "nothing": ("a: {source: {A}}", "a: {source: {A}}"),
     "a line moved": ("a: {source: {A}}", "\n\n\n  a: {source: {A}}"),
@@ -38,6 +38,36 @@ EDITS = {
     "alias moves": (
         "a: {source: {A}, aliases: [x]}\n  b: {source: {B}}",
         "a: {source: {A}}\n  b: {source: {B}, aliases: [x]}",
+    ),
+    "pooling": ("a: {source: {A}, state: loaded}", "a: {source: {A}, state: loaded, pooling: last}"),
+    "the same in other words": (
+        "a: {source: {A}, state: loaded}",
+        "a: {source: {A}, state: loaded, pooling: mean, kv_cache: f16}",
+    ),
+    "an adapter": (
+        "a: {source: {A}, state: loaded}",
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}",
+    ),
+    "another adapter": (
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}",
+        "a: {source: {A}, state: loaded, adapters: [{source: {M}}]}",
+    ),
+    "no adapter": (
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}",
+        "a: {source: {A}, state: loaded}",
+    ),
+    "a scale": (
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}",
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}, scale: 0.5}]}",
+    ),
+    "a persona of the same files": (
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}",
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}\n"
+        "  b: {source: {A}, adapters: [{source: {L}, scale: 2}]}",
+    ),
+    "a persona with a file of its own": (
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}",
+        "a: {source: {A}, state: loaded, adapters: [{source: {L}}]}\n  b: {source: {A}, adapters: [{source: {M}}]}",
     ),
     "to loaded": ("a: {source: {A}}", "a: {source: {A}, state: loaded}"),
     "to available": ("a: {source: {A}, state: loaded}", "a: {source: {A}}"),
@@ -69,6 +99,7 @@ def named(plan: PlanReply, step: str) -> set[str]:
 def test_apply_does_nothing_that_plan_did_not_print(name: str, tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     files = {letter: str(rig.weights(letter, seed)) for seed, letter in enumerate("ABC", 1)}
+    files |= {letter: str(rig.adapter(letter, seed)) for seed, letter in enumerate("LM", 1)}
 
     def text(edit: str) -> str:
         for letter, path in files.items():

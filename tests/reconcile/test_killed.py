@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import powerd.reconcile
 from powerd.store.failpoints import RECONCILE_POINTS
-
-ROOT = Path(__file__).parents[2]
+from tests.apart import apart
 
 
 def test_every_point_that_is_listed_is_reached_somewhere_and_the_other_way_round() -> None:
@@ -20,15 +17,7 @@ def test_every_point_that_is_listed_is_reached_somewhere_and_the_other_way_round
 
 
 def test_k07_killed_at_every_step_a_restart_converges_to_the_same_end(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.reconcile.dies", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = apart("tests.reconcile.dies", tmp_path)
     told = json.loads(done.stdout.rpartition("\n")[2])
     code, start, end = told.pop("")
     assert (code, start) == (0, end), done.stderr

@@ -12,6 +12,7 @@ from powerd.protocol import Deployment, DeviceShare, ReadBack, Shape
 from powerd.reconcile.readback import differences, unmeetable, unmet, where
 
 GIB = 1 << 30
+EMBEDS = Shape(10, 32, 1, 1, 1, 4096, pooling="mean")
 WANT = Deployment("/blob", "a" * 64, 4096, 2, Shape(10, 32, 1, 1, 1, 4096))
 HAVE = ReadBack(
     *(4096, 8192, 2, 32, 0, "f16", True, 4, 100, 4096, "llama.cpp", "cpu", 5, 10, 0),
@@ -41,6 +42,9 @@ def said(want: dict[str, Any], have: dict[str, Any]) -> list[str]:
         ({"gpu_layers": 9999}, {"gpu_layers": 32}),
         ({"gpu_layers": 10}, {"gpu_layers": 10}),
         ({}, {"cells": 0}),
+        ({"pooling": "last"}, {}),
+        ({"shape": EMBEDS}, {"pooling": "mean"}),
+        ({"shape": EMBEDS, "pooling": "last"}, {}),
     ],
 )
 def test_what_is_as_asked_or_left_open_is_no_difference(want: dict[str, Any], have: dict[str, Any]) -> None:
@@ -59,6 +63,7 @@ def test_what_is_as_asked_or_left_open_is_no_difference(want: dict[str, Any], ha
         ({"flash_attention": "off"}, {}, "flash_attention: want off, have on"),
         ({"load_mode": "mlock"}, {}, "load_mode: want mlock, have mmap"),
         ({"gpu_layers": 9999}, {}, "gpu_layers: want all 32, have 0 (1.0 GiB on cpu)"),
+        ({"shape": EMBEDS, "pooling": "last"}, {"pooling": "mean"}, "pooling: want last, have mean"),
         ({"gpu_layers": 20}, {"gpu_layers": 12}, "gpu_layers: want 20, have 12 (1.0 GiB on cpu)"),
     ],
 )

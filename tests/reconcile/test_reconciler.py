@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from powerd.digest import Digest
-from powerd.errors import Conflict
+from powerd.documents import Reading
+from powerd.errors import Conflict, SourceFailed
 from powerd.fleet.terms import Want
 from powerd.protocol import Generate
+from powerd.reconcile import act, reconciler
 from powerd.reconcile.generations.rollback import past, roll_back
+from powerd.reconcile.step import Have
 from tests.reconcile.rig import HEAD, Rig
 from tests.reconcile.webfile import serving
 
@@ -39,6 +42,61 @@ async def visited(rig: Rig, name: str) -> None:
     entry.wake.set()
     assert await rig.reconciler.waiting.settle(10)
     await rig.quiet()
+
+
+# ---------------------------------------------------------------- what goes on meanwhile
+
+
+def test_a_failure_of_what_is_wanted_no_more_is_not_held_against_what_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path)
+    a, b = rig.weights("a"), rig.weights("b", seed=2)
+    have = act.have
+
+    async def overtaken(*_: object) -> Have:
+        monkeypatch.setattr(act, "have", have)
+        rig.models(f"  a: {{source: {b}}}\n")
+        assert await rig.reconciler.apply() == []
+        raise SourceFailed("the old source is gone")
+
+    async def work() -> None:
+        rig.models(f"  a: {{source: {a}}}\n")
+        async with rig.running():
+            monkeypatch.setattr(act, "have", overtaken)
+            rig.models(f"  a: {{source: {a}, system: One.}}\n")
+            events = await rig.apply()
+            assert not [event for event in events if event.kind == "error"]
+            assert served(rig, "a") == digest(b)
+
+    run(work())
+
+
+def test_a_reading_that_fails_in_an_unforeseen_way_is_told_and_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "AGAIN_SECONDS", 0.05)
+    rig = Rig(tmp_path)
+    a = rig.weights("a")
+    take = rig.reconciler.generations.take
+
+    async def broken(reading: Reading, *, locked: bool = False) -> list[str]:
+        monkeypatch.setattr(rig.reconciler.generations, "take", take)
+        raise RuntimeError("never seen before")
+
+    async def work() -> None:
+        rig.models("")
+        async with rig.running():
+            monkeypatch.setattr(rig.reconciler.generations, "take", broken)
+            rig.models(f"  a: {{source: {a}}}\n")
+            async with asyncio.timeout(10):
+                while "a" not in rig.reconciler.entries:
+                    await asyncio.sleep(0.02)
+            reasons = [event.reason for event in rig.reconciler.bulletin.events]
+            assert reasons[-2:] == ["InternalError", "Accepted"]
+            assert not rig.reconciler.ended()
+
+    run(work())
 
 
 # ---------------------------------------------------------------- the least

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from powerd.protocol import Cancel, Embed, Embedded, Failed, Finished, LoadFailed, Ready
+from powerd.protocol import Cancel, Failed, Finished, LoadFailed, Ready
+from powerd.vectors import Embed, Embedded
 from tests.runner.child import DEMO, Answer, Child, chat
 
 EMBED = Path(__file__).parent.parent / "models" / "tiny-embed-q8_0.gguf"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from powerd.protocol import Cancel, Count, Counted, Cut, Embed, Failed, Finished, Generate, Part
+from powerd.protocol import Cancel, Count, Counted, Cut, Failed, Finished, Generate, Part
 from powerd.runner.inputs import InputMaker
 from powerd.runner.intake import Intake
 from powerd.runner.pooling import Job
 from powerd.runner.sequence import Sequence
+from powerd.vectors import Embed
 from tests.runner.letters import LetterModel
 
 LONG = "x" * 100_000

@@ -10,13 +10,15 @@ from typing import cast
 import msgspec
 import pytest
 
-from powerd.protocol import Embedded, Failed
+from powerd.protocol import Failed
+from powerd.runner.adapters import AdapterSet
 from powerd.runner.embedding import Context, Embeddings
 from powerd.runner.llama import EngineFailed
-from powerd.runner.pooling import Job, NotFinite, Pooling, Room, fits, parts
+from powerd.runner.pooling import Job, NotFinite, Room, fits, parts
+from powerd.vectors import Embedded, Pooling
 
 
-def job(length: int, number: int = 1, **fields: bool | int) -> Job:
+def job(length: int, number: int = 1, **fields: bool | int | AdapterSet) -> Job:
     return Job(number, list(range(length)), **fields)  # type: ignore[arg-type]  # fields of Job, by name
 
 
@@ -193,3 +195,23 @@ def test_a_cancelled_input_leaves_whether_it_waits_or_runs() -> None:
     assert embeddings.cancel(3) is None
     assert not embeddings
     assert context.forgotten == [0]
+
+
+PIRATE, POET = (("a" * 64, 1.0),), (("b" * 64, 0.5),)
+
+
+def test_a_batch_holds_inputs_of_one_adapter_set_the_oldests() -> None:
+    one, two, three, four = (job(3, adapters=each) for each in (PIRATE, POET, PIRATE, ()))
+    room = Room(rows=100, sequences=4, cells=100, whole=False)
+    assert list(parts([one, two, three, four], room)) == [(one, 3), (three, 3)]
+    assert list(parts([two, three, four], room)) == [(two, 3)]
+    assert list(parts([], room)) == []
+
+
+def test_inputs_of_several_adapter_sets_all_come_to_their_end_in_turn() -> None:
+    context = Counting(Room(rows=4, sequences=3, cells=40, whole=False))
+    embeddings = queue(context)
+    for number in range(9):
+        embeddings.add(job(6, number, adapters=((), PIRATE, POET)[number % 3]))
+    frames = drained(embeddings)
+    assert [frame.id for frame in frames if isinstance(frame, Embedded)] == list(range(9))

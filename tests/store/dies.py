@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,8 @@ def work(root: Path) -> None:
     store.close()
 
 
-def die_at(number: int) -> None:
-    """Arrange for SIGKILL before the `number`-th changing call."""
+def die_at(number: int, calls: Sequence[str] = CALLS) -> None:
+    """Arrange for SIGKILL before the `number`-th of these calls."""
     left = number
 
     def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +81,7 @@ def die_at(number: int) -> None:
 
         return counted
 
-    for name in CALLS:
+    for name in calls:
         setattr(os, name, wrap(getattr(os, name)))
 
 

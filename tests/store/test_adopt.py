@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from powerd.names import Name
 from powerd.store.adopt import adopt, forget
 from powerd.store.store import Store
 from tests.store.shelves import add_blob, add_manifest, add_model, snapshot, weights
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "store")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

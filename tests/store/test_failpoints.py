@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,10 @@ import powerd.store
 from powerd.names import Name
 from powerd.store import failpoints
 from powerd.store.store import Store
+from tests.apart import apart
 from tests.store.breaks import work
 from tests.store.deeds import shown, wrong_blobs
 
-ROOT = Path(__file__).parents[2]
 DONE = {
     "old": "version 2",
     "kept": "kept",
@@ -59,15 +57,7 @@ def sound(root: Path) -> dict[str, str]:
 
 
 def test_k01_k02_k03_k05_d01_d03_every_failpoint_killed_eio_and_enospc(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.store.breaks", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = apart("tests.store.breaks", tmp_path)
     said = json.loads(done.stdout)
     assert len(said) > 3 * len(failpoints.POINTS)
     for fork in said:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from powerd.store.fsck import FsckReport
 from powerd.store.manifest import MODEL_TYPE, SYSTEM_TYPE, Layer
 from powerd.store.store import Store
 from tests.store.shelves import add_manifest, snapshot, weights
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "store")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def publish(store: Store, name: str, system: str = "") -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from powerd.digest import Digest
 from powerd.names import Name
 from powerd.store.store import Store
+from tests.apart import apart
 from tests.store.dies import work
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +31,7 @@ def check(root: Path) -> dict[str, str]:
 
 
 def test_k01_k02_k03_killed_at_every_step(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.store.dies", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = apart("tests.store.dies", tmp_path)
     steps = int(done.stdout)
     assert steps > 60
     seen = {tuple(sorted(check(tmp_path / str(number)).items())) for number in range(1, steps + 1)}

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,6 @@ from powerd.store.gguf import Header, read_header
 from powerd.store.manifest import JINJA_TYPE, LICENSE_TYPE, MESSAGES_TYPE, MODEL_TYPE, PARAMS_TYPE, SYSTEM_TYPE, Layer
 from powerd.store.store import Store
 from tests.store.shelves import add_manifest, add_model, weights
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "store")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def publish(store: Store, name: str, gguf: bytes | None = None, *texts: tuple[str, bytes]) -> Digest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from powerd.store.ingest import Ingest
 from powerd.store.store import Store
 
 DATA = os.urandom(9 << 20)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "store")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -139,6 +139,19 @@ def test_collect_never_deletes_more_than_the_allowed_part_at_once(store: Store, 
     assert blobs(store) == set()
 
 
+def test_uploads_that_became_no_model_may_be_most_of_the_store(store: Store, clock: Clock) -> None:
+    """Weights of full precision are larger than what is made of them, and would never go again."""
+    publish(store, "one", "be one")
+    upload, _ = store.put(bytes(1 << 20))
+    clock.now += 2 * collect.LEASE
+    with pytest.raises(Conflict, match="max_delete_fraction"):
+        store.collect([], grace=0, fraction=0.0)
+    assert store.collect([], grace=0, fraction=0.1) == [upload]
+    store.put(bytes(1 << 20))
+    with store.lease([upload]):
+        assert store.collect([], grace=0, fraction=0.1) == []
+
+
 def test_a_blob_that_is_needed_again_in_between_starts_its_grace_anew(store: Store, clock: Clock) -> None:
     publish(store, "one")
     weight = Digest.of(weights())

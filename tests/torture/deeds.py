@@ -9,10 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,6 +19,7 @@ from powerd.names import Name
 from powerd.store import verified
 from powerd.store.store import Store
 from tests.store.deeds import create, pull, take
+from tests.store.dies import die_at
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 SEEDS = range(8)
@@ -104,7 +103,7 @@ def suffer(root: Path, journal: Path, order: Order) -> None:
     dice = random.Random(order.seed)
     log = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     write = os.write
-    _die_at(order.calls)
+    die_at(order.calls, CALLS)
     threading.Thread(target=_die_after, args=(order.seconds,), daemon=True).start()
     store = Store(root)
     store.open()
@@ -131,23 +130,6 @@ def _collect(store: Store) -> None:
 def _die_after(seconds: float) -> None:
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _die_at(number: int) -> None:
-    left = number
-
-    def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **more: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **more)
-
-        return counted
-
-    for name in CALLS:
-        setattr(os, name, wrap(getattr(os, name)))
 
 
 def replay(journal: Path, held: Held) -> tuple[Held, Deed | None]:

@@ -62,15 +62,20 @@ class Powerd:
 
     def start(self) -> None:
         """Start it and wait until the control socket answers."""
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stderr=log, stdout=log, env=self._environ)
+        process = self.spawn()
         deadline = time.monotonic() + 30
         while not self._listens():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"powerd did not start:\n{self.log()}")
             time.sleep(0.01)
         self.opened = time.perf_counter()
         self.url = "http://" + self.status()["node"]["listen"]
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it and wait for nothing."""
+        with (self.directory / "log").open("ab") as log:
+            self.process = process = subprocess.Popen(self.command(), stderr=log, stdout=log, env=self._environ)
+        return process
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -63,6 +63,24 @@ def test_personas_share_one_runner_and_each_answers_in_its_own_way_at_once(power
     assert set(row["names"]) >= set(alone)
 
 
+def test_personas_make_vectors_of_their_own_on_one_runner_at_once(powerd: Powerd) -> None:
+    def vector(name: str) -> tuple[float, ...]:
+        answer = httpx.post(f"{powerd.url}/api/embed", json={"model": name, "input": "Good morning"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return tuple(answer.json()["embeddings"][0])
+
+    alone = {name: vector(name) for name in ("plain", "pirate", "half", "sober", "file")}
+    assert len({alone[name] for name in ("plain", "pirate", "half")}) == 3
+    names = list(alone) * 4
+    with ThreadPoolExecutor(len(names)) as threads:
+        for name, found in zip(names, threads.map(vector, names), strict=True):
+            assert found == pytest.approx(alone[name], abs=1e-5), name
+    assert alone["sober"] == pytest.approx(alone["plain"], abs=1e-5)
+    assert alone["file"] == pytest.approx(alone["pirate"], abs=1e-5)
+    (row,) = powerd.ps()
+    assert set(row["names"]) >= set(alone)
+
+
 def test_the_adapters_are_explained_and_held_against_the_read_back(powerd: Powerd) -> None:
     said(powerd, "half")
     powerd.wait("InSync", "half")
@@ -92,6 +110,10 @@ def test_a_scale_changes_live_and_the_plan_says_what_another_file_costs(powerd: 
     while said(powerd, "half") != said(powerd, "pirate"):
         assert time.monotonic() < deadline, "the new scale is not taken up"
     assert runner(powerd) == before
+    assert not powerd.control("GET", "/v1/plan")["changes"]
+    powerd.models.write_text("apiVersion: powerd/v1\n" + DECLARED)
+    (half,) = (row for row in powerd.control("GET", "/v1/plan")["models"] if row["fields"])
+    assert (half["name"], half["change"], half["steps"]) == ("half", "live", ["offer"])
     shutil.copy(LORA, powerd.directory / "other.gguf")
     with (powerd.directory / "other.gguf").open("ab") as file:
         file.write(bytes(32))
@@ -117,7 +139,7 @@ def test_an_adapter_that_does_not_fit_is_refused_with_what_is_wrong(tmp_path: Pa
             ("wrong", "is no LoRA adapter, but a model"),
             ("other", "is an adapter for llama, not for bert models"),
             ("gone", "gone.gguf: there is no such file"),
-            ("named", "an adapter is a GGUF file"),
+            ("named", "some/name is remote and powerd.yaml says `offline: true`"),
         ):
             refused = httpx.post(f"{powerd.url}/api/chat", json={"model": name, "messages": ASKED}, timeout=30)
             for _ in range(100):

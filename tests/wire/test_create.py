@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests import gguf_maker
+from tests.convert import checkpoints
 from tests.store.crafted import Crafted, pair, tensor
 from tests.wire.powerd_process import Powerd
 
@@ -130,7 +131,7 @@ def test_create_from_an_uploaded_gguf_and_quantize_it(client: ollama.Client, pow
         ({"model": "x", "from": "demo", "parameters": {"temperature": "hot"}}, 400, '"temperature" must be of type'),
         ({"model": "x", "from": "demo", "template": "{{ .Prompt"}, 400, "template error: {{ of line 1"),
         ({"model": "x", "from": "demo", "requires": "soon"}, 400, "requires must be a valid semver (e.g. 0.14.0)"),
-        ({"model": "x", "from": "demo", "draft_files": {"d": "sha256:0"}}, 400, "not available in this version"),
+        ({"model": "x", "from": "demo", "draft_files": {"d": "sha256:0"}}, 400, "invalid digest format"),
     ],
 )
 def test_refusals_are_statuses_when_nothing_was_sent(
@@ -213,19 +214,52 @@ def test_powerctl_create_uploads_a_split_model_with_its_projector(powerd: Powerd
 
 
 def test_powerctl_create_reads_what_show_prints(powerd: Powerd, tmp_path: Path) -> None:
+    draft = gguf_maker.tiny(tmp_path / "draft.gguf")
     (tmp_path / "first").write_text(
-        f'FROM demo\nADAPTER {LORA}\nSYSTEM """a "b"\nc"""\nRENDERER qwen3-coder\nMESSAGE user hi\n'
+        f'FROM demo\nADAPTER {LORA}\nDRAFT {draft}\nSYSTEM """a "b"\nc"""\nRENDERER qwen3-coder\nMESSAGE user hi\n'
     )
     first = powerd.powerctl("create", "first", "-f", str(tmp_path / "first"))
     assert first.returncode == 0, first.stderr
     assert "warning: renderer 'qwen3-coder' is not built into powerd" in first.stdout
-    assert "the adapter is kept" not in first.stdout
+    assert "warning: the draft model is kept and not used" in first.stdout
     modelfile = powerd.powerctl("show", "first", "--modelfile").stdout
     assert "RENDERER qwen3-coder\n" in modelfile
+    assert modelfile.count("\nDRAFT ") == 1
     second = powerd.powerctl("create", "second", "-f", "-", stdin=modelfile)
     assert second.returncode == 0, second.stderr
     texts = [powerd.powerctl("show", name, "--modelfile").stdout for name in ("first", "second")]
     assert texts[0].replace("# FROM first", "# FROM second") == texts[1]
+
+
+def answer(powerd: Powerd, model: str, prompt: str) -> str:
+    options = {"temperature": 0, "num_predict": 24}
+    body = {"model": model, "prompt": prompt, "stream": False, "options": options}
+    return str(powerd.post("/api/generate", body).json()["response"])
+
+
+def test_a_checkpoint_answers_as_the_model_it_is_of(powerd: Powerd, client: ollama.Client, tmp_path: Path) -> None:
+    checkpoints.demo(tmp_path / "tuned")
+    (tmp_path / "Modelfile").write_text("FROM ./tuned\nPARAMETER num_ctx 512\n")
+    made = powerd.powerctl("create", "tuned", "-f", str(tmp_path / "Modelfile"))
+    assert made.returncode == 0, made.stderr
+    assert "converting model: 100%" in made.stdout
+    files = {path.name: client.create_blob(path) for path in (tmp_path / "tuned").iterdir()}
+    assert client.create("tuned-q8", files=files, quantize="q8_0", parameters={"num_ctx": 512}).status == "success"
+    details = [client.show(name).details for name in ("tuned", "tuned-q8")]
+    assert [each.quantization_level for each in details if each] == ["F16", "Q8_0"]
+    wanted = answer(powerd, "demo", "What is 2 + 3?")
+    assert "5" in wanted
+    assert [answer(powerd, name, "What is 2 + 3?") for name in ("tuned", "tuned-q8")] == [wanted, wanted]
+
+
+def test_an_adapter_of_safetensors_does_what_its_gguf_does(powerd: Powerd, tmp_path: Path) -> None:
+    checkpoints.pirate(tmp_path)
+    for name, path in (("pirate", LORA), ("converted", tmp_path)):
+        (tmp_path / "Modelfile").write_text(f"FROM demo\nADAPTER {path}\n")
+        made = powerd.powerctl("create", name, "-f", str(tmp_path / "Modelfile"))
+        assert made.returncode == 0, made.stderr
+    told = [answer(powerd, name, "Tell me about the sea.") for name in ("demo", "pirate", "converted")]
+    assert told[0] != told[1] == told[2]
 
 
 def test_powerctl_create_says_what_is_wrong_with_the_modelfile(powerd: Powerd, tmp_path: Path) -> None:
@@ -234,7 +268,7 @@ def test_powerctl_create_says_what_is_wrong_with_the_modelfile(powerd: Powerd, t
         ("FROM demo\nTEMPRATURE 1\n", "(line 2): command must be one of"),
         ("FROM ./gone.gguf\n", "./gone.gguf: there is no such file or directory"),
         ("FROM nowhere-to-be-found\n", "offline"),
-        ("FROM demo\nDRAFT ./d.gguf\n", "DRAFT is not available"),
+        ("FROM demo\nDRAFT ./d.gguf\n", "./d.gguf: there is no such file or directory"),
     ):
         file.write_text(text)
         made = powerd.powerctl("create", "bad", "-f", str(file))

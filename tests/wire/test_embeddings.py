@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from tests.wire.powerd_process import Powerd
+from tests.wire.test_changes import within
 from tests.wire.test_memory import planned, pss
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -82,6 +83,7 @@ def test_the_openai_client_reads_both_encodings(powerd: Powerd) -> None:
     assert math.hypot(*short) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.alone
 def test_a_chat_model_embeds_while_it_chats_in_memory_that_is_promised(powerd: Powerd, client: ollama.Client) -> None:
     client.generate("demo", "Hello", options={"num_predict": 5})
     (row,) = [row for row in powerd.ps() if row["model"] == "demo"]
@@ -118,6 +120,7 @@ def test_over_length_is_named_by_index_or_cut_as_asked(powerd: Powerd) -> None:
     assert len(cut.json()["embeddings"]) == 2
 
 
+@pytest.mark.alone
 def test_a_thousand_inputs_do_not_hold_up_anybody_else(powerd: Powerd, client: ollama.Client) -> None:
     made: list[int] = []
     worker = threading.Thread(
@@ -148,7 +151,7 @@ def test_a_runner_that_dies_fails_the_request_and_the_next_is_answered(powerd: P
 
     worker = threading.Thread(target=work)
     worker.start()
-    time.sleep(0.1)
+    within(10, lambda: any(row["model"] == "embed" and row["requests"] for row in powerd.ps()))
     os.kill(row["pid"], signal.SIGKILL)
     worker.join()
     (failure,) = failures
@@ -177,6 +180,7 @@ def test_the_metrics_and_the_canary_know_embeddings(powerd: Powerd) -> None:
         assert powerd.condition(condition, "embed")["status"] == "True", powerd.condition(condition, "embed")
 
 
+@pytest.mark.alone
 def test_what_an_embedding_model_takes_when_its_batches_are_full_is_promised(
     powerd: Powerd, client: ollama.Client
 ) -> None:
@@ -186,3 +190,33 @@ def test_what_an_embedding_model_takes_when_its_batches_are_full_is_promised(
     real = pss(row["pid"])
     assert how == "measured"
     assert 0.95 * real <= promised <= 1.4 * real, f"promised {promised:,}, real {real:,}"
+
+
+def test_a_chosen_pooling_is_planned_applied_explained_and_makes_other_vectors(tmp_path: Path) -> None:
+    declared = f"models:\n  embed: {{source: '{MODELS / 'tiny-embed-q8_0.gguf'}'}}\n"
+    chosen = declared.replace("'}", "', pooling: last}")
+
+    def vector(powerd: Powerd) -> list[float]:
+        body = {"model": "embed", "input": DOCUMENTS[0], "pooling": "cls"}  # no field of any request: passed over
+        found: list[float] = powerd.post("/v1/embeddings", body).json()["data"][0]["embedding"]
+        return found
+
+    def told(powerd: Powerd) -> dict[str, object]:
+        values = powerd.control("POST", "/v1/explain", {"model": "embed"})["values"]
+        row: dict[str, object] = next(value for value in values if value["field"] == "pooling")
+        return row
+
+    with Powerd(tmp_path, models=declared) as powerd:
+        powerd.wait("Fits", "embed")
+        mean = vector(powerd)
+        before = told(powerd)
+        assert (before["value"], before["have"], before["origin"]) == ("mean", "mean", "the GGUF's own pooling_type")
+        powerd.models.write_text("apiVersion: powerd/v1\n" + chosen)
+        (row,) = powerd.control("GET", "/v1/plan")["models"]
+        assert (row["change"], [field["name"] for field in row["fields"]]) == ("reload", ["pooling"])
+        powerd.declare(chosen)
+        within(20, lambda: sum(a * b for a, b in zip(vector(powerd), mean, strict=True)) < 0.99)
+        powerd.wait("InSync", "embed")
+        after = told(powerd)
+        assert (after["value"], after["have"]) == ("last", "last")
+        assert "models.yaml" in str(after["origin"])

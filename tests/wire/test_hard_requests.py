@@ -60,7 +60,10 @@ def test_h18_s47_s48_pictures_are_refused_before_anybody_looks_into_them(powerd:
     for path, body in (("/api/chat", chat), ("/api/generate", {"model": "demo", "prompt": "hi", "images": pictures})):
         started = time.monotonic()
         answer = powerd.post(path, body)
-        assert (answer.status_code, answer.json()["error"]) == (400, '"demo" does not support images (vision)')
+        assert (answer.status_code, answer.json()["error"]) == (
+            400,
+            "registry.ollama.ai/library/demo:latest does not support vision",
+        )
         assert time.monotonic() - started < 0.5
 
 

@@ -49,7 +49,10 @@ def test_push_and_pull_on_a_second_machine_give_the_same_bytes(tmp_path: Path, h
     with Powerd(tmp_path / "one", models=DEMO) as one, ollama.Client(host=one.url) as client:
         one.wait("Fits", "demo")
         name = f"{host}/library/mine"
-        client.create(name, from_="demo", system="Be brief.", parameters={"temperature": 0, "stop": ["<x>"]})
+        draft = {"tiny.gguf": client.create_blob(gguf_maker.tiny(tmp_path / "tiny.gguf"))}
+        body = {"model": name, "from": "demo", "system": "Be brief.", "draft_files": draft, "stream": False}
+        made = one.post("/api/create", {**body, "parameters": {"temperature": 0, "stop": ["<x>"]}})
+        assert made.json() == {"status": "success"}
         told = [step.status or "" for step in client.push(name, insecure=True, stream=True)]
         assert told[0] == "retrieving manifest"
         assert told[-2:] == ["pushing manifest", "success"]
@@ -61,6 +64,7 @@ def test_push_and_pull_on_a_second_machine_give_the_same_bytes(tmp_path: Path, h
         assert stored(two, "mine") == sent
         shown = client.show(name)
         assert "Be brief." in (shown.modelfile or "")
+        assert "\nDRAFT " in (shown.modelfile or "")
         assert "5" in (client.generate(name, "What is 2 + 3?").response or "")
         with pytest.raises(ollama.ResponseError, match="pull model manifest: file does not exist") as missing:
             client.pull(f"{host}/library/nope", insecure=True)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import os
 import select
 import signal
 import socket
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from powerd.demo import __path__ as demo_path
@@ -37,6 +39,25 @@ def stuck(self):
     refresh(self)
 Judging.refresh = stuck
 powerd.pulse.PATIENCE_SECONDS = 1.5
+"""
+#: Makes a start wait while a file is there.
+SLOW = """
+import asyncio, pathlib
+from powerd.fleet.renderers import Renderers
+held, start = pathlib.Path({held!r}), Renderers.start
+async def slow(self):
+    while held.exists():
+        await asyncio.sleep(0.02)
+    await start(self)
+Renderers.start = slow
+"""
+#: Makes the store fail to open.
+SHORT = """
+import errno
+from powerd.store.store import Store
+def short(self):
+    raise OSError(errno.{reason}, "nothing left", "/there")
+Store.open = short
 """
 DECLARED = "models:\n  demo: {source: 'builtin:demo'}\n"
 
@@ -95,10 +116,57 @@ def test_systemd_hears_ready_status_reloading_watchdog_and_stopping(tmp_path: Pa
         assert "MONOTONIC_USEC=" in notified.until("RELOADING=1")
         notified.until("READY=1")
         assert powerd.status()["generation"] == 2
+        powerd.wait("Fits", "demo")
         assert powerd.post("/api/generate", {"model": "demo"}).is_success
         powerd.signal(signal.SIGTERM)
         notified.until("STOPPING=1")
         assert powerd.wait_exit() == 0
+
+
+@contextlib.contextmanager
+def starting(tmp_path: Path, notified: Notified) -> Iterator[tuple[Powerd, Path]]:
+    """A powerd that has its sockets and goes on when the file is gone."""
+    held = tmp_path / "held"
+    held.touch()
+    (tmp_path / "sitecustomize.py").write_text(SLOW.format(held=str(held)))
+    environ = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}", "NOTIFY_SOCKET": str(notified.path)}
+    powerd = Powerd(tmp_path, models=DECLARED, **environ)
+    powerd.spawn()
+    try:
+        within(20, powerd.socket.exists)
+        yield powerd, held
+    finally:
+        powerd.__exit__(None, None, None)
+
+
+def test_a_stop_is_announced_at_once_even_while_powerd_starts(tmp_path: Path, notified: Notified) -> None:
+    with starting(tmp_path, notified) as (powerd, held):
+        powerd.signal(signal.SIGTERM)
+        assert notified.until("STOPPING=1").endswith("\nEXTEND_TIMEOUT_USEC=54000000")
+        held.unlink()
+        assert powerd.wait_exit() == 0
+
+
+def test_x11_a_second_sigterm_ends_a_start_that_hangs(tmp_path: Path, notified: Notified) -> None:
+    with starting(tmp_path, notified) as (powerd, _):
+        for _ in range(2):
+            powerd.signal(signal.SIGTERM)
+            notified.until("STOPPING=1")
+        assert powerd.wait_exit() == 0
+
+
+def test_a_hangup_while_powerd_starts_is_heeded_once_it_has_started(tmp_path: Path, notified: Notified) -> None:
+    with Powerd(tmp_path, models=DECLARED) as before:
+        assert before.status()["generation"] == 1
+        before.signal(signal.SIGTERM)
+        assert before.wait_exit() == 0
+    with starting(tmp_path, notified) as (powerd, held):
+        powerd.signal(signal.SIGHUP)
+        time.sleep(0.3)
+        held.unlink()
+        notified.until("READY=1")
+        assert [said for said in notified.said if said.startswith(("READY", "RELOADING"))] == ["READY=1"]
+        assert powerd.status()["generation"] == 1
 
 
 def test_the_watchdog_is_not_fed_while_the_reconciler_or_the_loop_is_stuck(tmp_path: Path, notified: Notified) -> None:
@@ -136,15 +204,19 @@ def test_ready_waits_for_pinned_models_when_told_to(tmp_path: Path) -> None:
 
 def test_x11_sigterm_drains_streams_and_refuses_new_work(tmp_path: Path) -> None:
     tiny(tmp_path / "r.gguf", context=8192)
-    with Powerd(tmp_path, models=f"models:\n{declaration(tmp_path / 'r.gguf')}") as powerd:
+    with Powerd(tmp_path, models=f"models:\n{declaration(tmp_path / 'r.gguf')}", config="drain_timeout: 60s") as powerd:
         powerd.wait("Fits", "a")
         stream = Stream(powerd, "a", num_predict=2500).begun()
+        runner = psutil.Process(powerd.ps()[0]["pid"])
+        runner.suspend()  # so that the stream is not over, however fast this machine is
+        assert len(stream.lines) < 2500
         powerd.signal(signal.SIGTERM)
         within(5, lambda: powerd.get("/readyz").status_code == 503)
         refused = powerd.post("/api/generate", {"model": "a", "prompt": "x"})
         assert refused.status_code == 503
         assert "retry-after" in refused.headers
-        stream.join(20)
+        runner.resume()
+        stream.join(60)
         assert (stream.lines[-1]["done"], stream.lines[-1]["eval_count"]) == (True, 2500)
         assert powerd.wait_exit() == 0
 
@@ -249,6 +321,24 @@ def test_an_unwritable_state_directory_is_78_and_names_the_path(tmp_path: Path) 
     assert ended.returncode == 78
     assert str(tmp_path / "state") in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("reason", ["ENOSPC", "EMFILE"])
+def test_what_may_pass_by_itself_is_no_bad_configuration(tmp_path: Path, reason: str) -> None:
+    """Service managers do not start again what ended with 78."""
+    (tmp_path / "sitecustomize.py").write_text(SHORT.format(reason=reason))
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    command = Powerd(tmp_path).command()
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=environ)
+    assert ended.returncode == 75
+    assert "powerd: /there: nothing left" in ended.stderr
+
+
+def test_an_address_that_is_not_there_may_come(tmp_path: Path) -> None:
+    command = Powerd(tmp_path).command("--listen", "192.0.2.1:0")
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 75
+    assert "cannot listen on 192.0.2.1:0" in ended.stderr
 
 
 def test_check_and_validate_need_no_daemon(tmp_path: Path) -> None:

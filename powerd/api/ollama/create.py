@@ -11,7 +11,7 @@ from powerd.api.ollama.schema import ChatMessage, CreateBody
 from powerd.api.ollama.transfers import told, trusted
 from powerd.errors import BadRequest, Unsupported
 from powerd.reconcile.create import create as make
-from powerd.reconcile.creation import CreateRequest
+from powerd.reconcile.creation import NO_REMOTE_DRAFT, CreateRequest
 from powerd.reconcile.pulls import OnStatus, narrated
 
 
@@ -29,11 +29,10 @@ async def create(call: Call) -> None:
 
 def request(body: CreateBody) -> CreateRequest:
     """The body as what powerd can make. Raises BadRequest, Unsupported."""
+    if body.remote_host and body.draft_files:
+        raise BadRequest(NO_REMOTE_DRAFT, "draft_files")
     if body.remote_host:
         raise Unsupported("remote_host: powerd runs models on this machine only", "remote_host")
-    for name in ("draft_files", "draft_quantize"):
-        if getattr(body, name):
-            raise Unsupported(f"{name}: not available in this version of powerd", name)
     if len(body.messages) > translate.MAX_MESSAGES:
         raise BadRequest(f"messages: a model holds at most {translate.MAX_MESSAGES} messages", "messages")
     return CreateRequest(
@@ -41,6 +40,7 @@ def request(body: CreateBody) -> CreateRequest:
         base=body.base,
         files=body.files,
         adapters=body.adapters,
+        draft_files=body.draft_files,
         template=body.template,
         system=body.system,
         licenses=_licenses(body.license),
@@ -50,6 +50,7 @@ def request(body: CreateBody) -> CreateRequest:
         parser=body.parser,
         requires=body.requires,
         quantize=body.quantize or body.quantization,
+        draft_quantize=body.draft_quantize,
         info=body.info,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from powerd.api import embedding, vectors
+from powerd.api import embedding, inference, vectors
 from powerd.api.ask import Ask
 from powerd.api.call import Call
 from powerd.api.ollama.translate import keep_alive
@@ -43,7 +43,7 @@ async def embed(call: Call) -> None:
     if not model:
         raise NotFound("model '' not found")
     texts = vectors.texts(request.input, empty_is_none=True)
-    _find(call, model)
+    inference.known(call.context, model)
     inputs = embedding.Inputs(texts, request.truncate, dimensions=request.dimensions or 0)
     made = await embedding.embed(call, _ask(model, request), inputs, vectors.numbers)
     times = {
@@ -62,7 +62,7 @@ async def embeddings(call: Call) -> None:
     model = request.model or call.context.default_model
     if not model:
         raise BadRequest("model is required", "model")
-    _find(call, model)
+    inference.known(call.context, model)
     texts = (request.prompt,) if request.prompt else ()
     inputs = embedding.Inputs(texts, truncate=False, normalise=False)
     made = await embedding.embed(call, _ask(model, request), inputs, vectors.numbers)
@@ -73,11 +73,3 @@ def _ask(model: str, request: EmbedRequest | EmbeddingsRequest) -> Ask:
     return Ask(
         model, options=request.options, keep_alive=keep_alive(request.keep_alive), verb="embeddings", embeds=True
     )
-
-
-def _find(call: Call, model: str) -> None:
-    """Raises NotFound in the words that these routes have for it."""
-    try:
-        call.context.library.find(model)
-    except NotFound:
-        raise NotFound(f'model "{model}" not found, try pulling it first') from None

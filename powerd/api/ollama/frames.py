@@ -18,7 +18,6 @@ from powerd.api.ollama.times import utc
 from powerd.api.status import Refusal
 from powerd.errors import PowerError
 from powerd.output.pieces import Content
-from powerd.prompt.choose import Chosen
 from powerd.protocol import Finished, Likely, Logprob, ToolCall
 
 _json = msgspec.json.encode
@@ -160,9 +159,6 @@ def empty_chat(model: str, reason: str, now: int) -> bytes:
     return _json({"model": model, "created_at": utc(now), "message": message, "done": True, "done_reason": reason})
 
 
-def only_rendered(model: str, prompt: str, chosen: Chosen | None, now: int, body: Mapping[str, object]) -> bytes:
-    """The answer to `_debug_render_only`: the prompt, and nothing generated. Ours: whose template `chosen` is."""
-    debug: dict[str, object] = {"rendered_template": prompt}
-    if chosen is not None:
-        debug["template"] = {"origin": chosen.origin, "syntax": chosen.syntax, "name": chosen.name}
-    return _json({"model": model, "created_at": utc(now), **body, "done": False, "_debug_info": debug})
+def only_rendered(model: str, info: Mapping[str, object], now: int, body: Mapping[str, object]) -> bytes:
+    """The answer to `_debug_render_only`: the prompt, and nothing generated."""
+    return _json({"model": model, "created_at": utc(now), **body, "done": False, "_debug_info": info})

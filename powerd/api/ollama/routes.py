@@ -13,7 +13,6 @@ from powerd.api.ask import Ask
 from powerd.api.call import Call, Dialect, Handler, Route
 from powerd.api.ollama import account, blobs, create, embed, frames, listing, show, transfers, translate
 from powerd.api.ollama.schema import ChatRequest, CopyRequest, GenerateRequest, ModelRequest, ShowRequest
-from powerd.api.rendering import conversation, rendered, template
 from powerd.errors import BadRequest, Forbidden, NotFound, PowerError
 from powerd.names import Name
 from powerd.reconcile.offer import Offer
@@ -160,10 +159,8 @@ async def _load_or_unload(call: Call, ask: Ask, body: Callable[[str, str, int], 
 
 
 async def _render_only(call: Call, ask: Ask, body: dict[str, object]) -> None:
-    offer = inference.find(call.context, ask)
-    prompt = await rendered(call.context, ask, offer, conversation(ask, offer), call.headers)
-    chosen = template(ask, offer) if ask.raw is None else None
-    await call.answer(frames.only_rendered(ask.model, prompt, chosen, time.time_ns(), body))
+    info = await inference.only_rendered(call.context, ask, call.headers)
+    await call.answer(frames.only_rendered(ask.model, info, time.time_ns(), body))
 
 
 # ---------------------------------------------------------------- changing models

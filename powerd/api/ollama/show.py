@@ -14,7 +14,7 @@ from powerd.modelfile import Command, Modelfile, write
 from powerd.reconcile.offer import Offer
 from powerd.store.gguf import Header
 from powerd.store.gguf_types import Array, Value
-from powerd.store.manifest import ADAPTER_TYPE, PROJECTOR_TYPE
+from powerd.store.manifest import ADAPTER_TYPE, DRAFT_TYPE, PROJECTOR_TYPE
 
 #: Metadata that has a field of its own in the answer.
 _SHOWN_ELSEWHERE = frozenset({"general.name", "tokenizer.chat_template"})
@@ -113,7 +113,7 @@ def modelfile(offer: Offer) -> str:
     stored = offer.stored
     blobs = stored.weights.parent
     commands = [Command("from", str(stored.weights))]
-    for name, media_type in (("adapter", ADAPTER_TYPE), ("from", PROJECTOR_TYPE)):
+    for name, media_type in (("adapter", ADAPTER_TYPE), ("draft", DRAFT_TYPE), ("from", PROJECTOR_TYPE)):
         files = [layer.digest.blob_name for layer in stored.layers if layer.media_type == media_type]
         commands += [Command(name, str(blobs / file)) for file in files]
     commands.append(Command("template", stored.template or template(offer)))

@@ -1,4 +1,4 @@
-"""OpenAI's API as far as this version serves it: chat completions, completions and the list of models.
+"""OpenAI's API: chat completions, completions, embeddings, responses and the list of models.
 
-`schema` and `translate` are pure; `routes` is what clients call.
+`schema` and `translate` are pure; `routes` is what clients call. `responses` has a folder of its own.
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from powerd.api import embedding, vectors
+from powerd.api import embedding, inference, vectors
 from powerd.api.ask import Ask
 from powerd.api.call import Call
 from powerd.errors import BadRequest, NotFound
@@ -40,6 +40,7 @@ async def embeddings(call: Call) -> None:
     texts = vectors.texts(request.input, empty_is_none=False)
     if not texts:
         raise BadRequest("invalid input", "input")
+    inference.known(call.context, model)
     inputs = embedding.Inputs(texts, request.truncate, dimensions=request.dimensions or 0)
     made = await embedding.embed(call, Ask(model, verb="embeddings", embeds=True), inputs, write)
     await call.answer(_body(model, made))

@@ -35,9 +35,14 @@ def error_object(error: PowerError | Refusal) -> dict[str, object]:
             "message": error.message,
             "type": ERROR_TYPES.get(status_of(error), "api_error"),
             "param": error.param if isinstance(error, BadRequest) else None,
-            "code": next((code for kind, code in ERROR_CODES.items() if isinstance(error, kind)), None),
+            "code": error_code(error),
         }
     }
+
+
+def error_code(error: PowerError | Refusal) -> str | None:
+    """The `code` of an error that clients act on."""
+    return next((code for kind, code in ERROR_CODES.items() if isinstance(error, kind)), None)
 
 
 def error_body(error: PowerError | Refusal) -> bytes:
@@ -66,15 +71,16 @@ def _event(data: bytes) -> bytes:
 
 
 class ChatFrames:
-    """The objects and events of one chat completion."""
+    """The objects and events of one chat completion, or of its choice number `index`."""
 
     content_type = "text/event-stream"
 
-    def __init__(self, model: str, identity: str, created: int, *, include_usage: bool) -> None:
+    def __init__(self, model: str, identity: str, created: int, *, include_usage: bool, index: int = 0) -> None:
         self._about = {"created": created, "model": model, "system_fingerprint": "fp_ollama"}
         self._id = f"chatcmpl-{identity}"
         self._include_usage = include_usage
-        self._head = self._object([])[:-2] + b'{"index":0,"delta":{'
+        self._index = index
+        self._head = self._object([])[:-2] + b'{"index":%d,"delta":{' % index
         self._role = b'"role":"assistant",'
         self._calls = 0  # told so far
 
@@ -109,10 +115,18 @@ class ChatFrames:
 
     def last(self, finished: Finished, timing: Timing) -> bytes:
         """The finish event, the usage where it was asked for, and `[DONE]`."""
+        return self.finish(finished) + self.tail(finished)
+
+    def finish(self, finished: Finished) -> bytes:
+        """The event that ends the choice."""
         opening = self._event(b'"content":""') if self._role else b""
-        end = self._object([{"index": 0, "delta": {}, "finish_reason": self._reason(finished)}])
+        end = self._object([{"index": self._index, "delta": {}, "finish_reason": self._reason(finished)}])
+        return opening + _event(end)
+
+    def tail(self, finished: Finished) -> bytes:
+        """What follows the last choice; `finished` counts the tokens of all."""
         counted = _event(self._object([], usage=usage(finished))) if self._include_usage else b""
-        return opening + _event(end) + counted + b"data: [DONE]\n\n"
+        return counted + b"data: [DONE]\n\n"
 
     def failed(self, error: PowerError | Refusal) -> bytes:
         """The event that ends a stream that went wrong."""
@@ -120,17 +134,31 @@ class ChatFrames:
 
     def whole(self, output: Output, finished: Finished, timing: Timing) -> bytes:
         """The answer as one object."""
+        return self.together([self.choice(output, finished)], finished)
+
+    def together(self, choices: Sequence[Mapping[str, object]], finished: Finished) -> bytes:
+        """The choices as one object; `finished` counts the tokens of all."""
+        about = {"id": self._id, "object": "chat.completion", **self._about}
+        return _json({**about, "choices": choices, "usage": usage(finished)})
+
+    def choice(self, output: Output, finished: Finished) -> dict[str, object]:
+        """The choice as an object."""
         message: dict[str, object] = {"role": "assistant", "content": output.content}
         if thinking := output.thinking:
             message["reasoning"] = thinking
         if calls := output.calls:
             message["tool_calls"] = self._numbered(calls)
-        choice: dict[str, object] = {"index": 0, "message": message, "finish_reason": self._reason(finished)}
+        choice: dict[str, object] = {"index": self._index, "message": message, "finish_reason": self._reason(finished)}
         if output.spoken:
             choice["logprobs"] = _logprobs(output.spoken)
-        return _json(
-            {"id": self._id, "object": "chat.completion", **self._about, "choices": [choice], "usage": usage(finished)}
-        )
+        return choice
+
+    def rendered(self, info: Mapping[str, object]) -> bytes:
+        """The answer to `_debug_render_only`: the prompt, and nothing generated."""
+        choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": None}
+        nothing = usage(Finished(0, "stop"))
+        about = {"id": self._id, "object": "chat.completion", **self._about}
+        return _json({**about, "choices": [choice], "usage": nothing, "_debug_info": info})
 
     def _reason(self, finished: Finished) -> str:
         reason = _finish_reason(finished)
@@ -142,8 +170,12 @@ def _function(call: ToolCall) -> dict[str, object]:
 
 
 def _logprobs(logprobs: Sequence[Logprob]) -> dict[str, object]:
-    content = [_token(token) | {"top_logprobs": [_token(other) for other in token.top]} for token in logprobs]
-    return {"content": content, "refusal": None}
+    return {"content": [token_object(token) for token in logprobs], "refusal": None}
+
+
+def token_object(token: Logprob) -> dict[str, object]:
+    """A token of the answer, its log probability, and the other likely ones."""
+    return _token(token) | {"top_logprobs": [_token(other) for other in token.top]}
 
 
 def _token(token: Logprob | Likely) -> dict[str, object]:
@@ -155,11 +187,11 @@ def _text(token: Logprob | Likely) -> str:
 
 
 class CompletionFrames:
-    """The objects and events of one text completion."""
+    """The objects and events of one text completion, or of its choice number `index`."""
 
     content_type = "text/event-stream"
 
-    def __init__(self, model: str, identity: str, created: int, *, include_usage: bool) -> None:
+    def __init__(self, model: str, identity: str, created: int, *, include_usage: bool, index: int = 0) -> None:
         self._about = {
             "id": f"cmpl-{identity}",
             "object": "text_completion",
@@ -168,6 +200,7 @@ class CompletionFrames:
             "system_fingerprint": "fp_ollama",
         }
         self._include_usage = include_usage
+        self._index = index
         self._head = _json({**self._about, "choices": []})[:-2] + b'{"text":'
         zero = b',"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}' if include_usage else b""
         self._tail = b',"finish_reason":null}]' + zero + b"}\n\n"
@@ -179,7 +212,7 @@ class CompletionFrames:
         if not text and not output.spoken:
             return b""
         likely = b',"logprobs":' + _json(self._likely(output)) if output.spoken else b""
-        return b"".join((b"data: ", self._head, _json(text), b',"index":0', likely, self._tail))
+        return b"".join((b"data: ", self._head, _json(text), b',"index":%d' % self._index, likely, self._tail))
 
     def _likely(self, output: Output) -> dict[str, object]:
         """Log probabilities in the older form: lists side by side."""
@@ -195,12 +228,17 @@ class CompletionFrames:
 
     def last(self, finished: Finished, timing: Timing) -> bytes:
         """The finish event, the usage where it was asked for, and `[DONE]`."""
+        return self.finish(finished) + self.tail(finished)
+
+    def finish(self, finished: Finished) -> bytes:
+        """The event that ends the choice."""
         zero = {"usage": usage(Finished(0, "stop"))} if self._include_usage else {}
-        end = _event(_json({**self._about, "choices": [self._choice("", _finish_reason(finished))], **zero}))
-        counted = (
-            _event(_json({**self._about, "choices": [], "usage": usage(finished)})) if self._include_usage else b""
-        )
-        return end + counted + b"data: [DONE]\n\n"
+        return _event(_json({**self._about, "choices": [self._choice("", _finish_reason(finished))], **zero}))
+
+    def tail(self, finished: Finished) -> bytes:
+        """What follows the last choice; `finished` counts the tokens of all."""
+        counted = _json({**self._about, "choices": [], "usage": usage(finished)})
+        return (_event(counted) if self._include_usage else b"") + b"data: [DONE]\n\n"
 
     def failed(self, error: PowerError | Refusal) -> bytes:
         """The event that ends a stream that went wrong."""
@@ -208,15 +246,21 @@ class CompletionFrames:
 
     def whole(self, output: Output, finished: Finished, timing: Timing) -> bytes:
         """The answer as one object."""
-        choice = self._choice(output.content, _finish_reason(finished))
-        choices = [choice | ({"logprobs": self._likely(output)} if output.spoken else {})]
+        return self.together([self.choice(output, finished)], finished)
+
+    def together(self, choices: Sequence[Mapping[str, object]], finished: Finished) -> bytes:
+        """The choices as one object; `finished` counts the tokens of all."""
         return _json({**self._about, "choices": choices, "usage": usage(finished)})
+
+    def choice(self, output: Output, finished: Finished) -> dict[str, object]:
+        """The choice as an object."""
+        choice = self._choice(output.content, _finish_reason(finished))
+        return choice | ({"logprobs": self._likely(output)} if output.spoken else {})
 
     def loaded(self) -> bytes:
         """The answer to an empty prompt."""
         choices = [self._choice("", "load")]
         return _json({**self._about, "choices": choices, "usage": usage(Finished(0, "stop"))})
 
-    @staticmethod
-    def _choice(text: str, reason: str) -> dict[str, object]:
-        return {"text": text, "index": 0, "finish_reason": reason}
+    def _choice(self, text: str, reason: str) -> dict[str, object]:
+        return {"text": text, "index": self._index, "finish_reason": reason}

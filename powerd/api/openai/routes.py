@@ -1,17 +1,23 @@
-"""What OpenAI's clients call (contract sections 11.1, 11.2 and 11.4)."""
+"""What OpenAI's clients call (contract sections 11.1, 11.2, 11.4 and 11.5)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 
 from powerd.api import inference, stream
 from powerd.api.ask import Ask
-from powerd.api.call import Call, Dialect, Route, not_yet
-from powerd.api.openai import embeddings, frames, translate
+from powerd.api.call import Call, Dialect, Route
+from powerd.api.openai import choices, embeddings, frames, transcriptions, translate
+from powerd.api.openai.responses import translate as to_ask
+from powerd.api.openai.responses.frames import ResponseFrames
+from powerd.api.openai.responses.schema import ResponsesRequest
 from powerd.api.openai.schema import ChatRequest, CompletionRequest, Sampled
 from powerd.errors import BadRequest
 from powerd.reconcile.offer import Offer
+
+Kind = TypeVar("Kind", frames.ChatFrames, frames.CompletionFrames)
 
 DIALECT = Dialect("openai", "application/json", "EOF", frames.error_body)
 
@@ -35,8 +41,11 @@ async def chat_completions(call: Call) -> None:
     request = await call.decoded(ChatRequest)
     request.model = _named(call, request.model)
     ask = translate.chat(request)
-    framing = frames.ChatFrames(request.model, call.id, int(time.time()), include_usage=_usage(request))
-    await stream.reply(call, ask, framing, stream=request.stream)
+    framings = _framings(frames.ChatFrames, call, request)
+    if request.debug_render_only:
+        await call.answer(framings[0].rendered(await inference.only_rendered(call.context, ask, call.headers)))
+    else:
+        await _reply(call, ask, framings, request)
 
 
 async def completions(call: Call) -> None:
@@ -44,12 +53,39 @@ async def completions(call: Call) -> None:
     request = await call.decoded(CompletionRequest)
     request.model = _named(call, request.model)
     ask = translate.completion(request)
-    framing = frames.CompletionFrames(request.model, call.id, int(time.time()), include_usage=_usage(request))
+    framings = _framings(frames.CompletionFrames, call, request)
     if translate.prompt(request):
-        await stream.reply(call, ask, framing, stream=request.stream)
+        await _reply(call, ask, framings, request)
     else:
         await call.while_connected(_load(call, ask))
-        await call.answer(framing.loaded())
+        await call.answer(framings[0].loaded())
+
+
+async def _reply(call: Call, ask: Ask, framings: Sequence[choices.Frames], request: Sampled) -> None:
+    if len(framings) == 1:
+        await stream.reply(call, ask, framings[0], stream=request.stream)
+    else:
+        await choices.reply(call, ask, framings, streamed=request.stream)
+
+
+def _framings(kind: type[Kind], call: Call, request: Sampled) -> list[Kind]:
+    """One for each choice that was asked for."""
+    created, usage = int(time.time()), bool(request.stream_options.include_usage)
+    return [kind(request.model, call.id, created, include_usage=usage, index=index) for index in range(request.n)]
+
+
+async def responses(call: Call) -> None:
+    """POST /v1/responses."""
+    request = await call.decoded(ResponsesRequest)
+    request.model = _named(call, request.model)
+    ask, box = to_ask.response(request)
+    options, _ = inference.merged(ask, inference.find(call.context, ask))
+    repeated = to_ask.repeated(request, ask, options)
+    if request.stream:
+        call.headers["Cache-Control"] = "no-cache"
+    if box.without_search:
+        call.headers["X-Powerd-Tools"] = "web_search is not there, and the model was not told of it"
+    await stream.reply(call, ask, ResponseFrames(repeated, call.id, int(time.time()), box.told), stream=request.stream)
 
 
 async def _load(call: Call, ask: Ask) -> None:
@@ -68,14 +104,11 @@ def _named(call: Call, model: str) -> str:
     return name
 
 
-def _usage(request: Sampled) -> bool:
-    return bool(request.stream_options.include_usage)
-
-
 ROUTES: Sequence[Route] = (
     Route("/v1/models", DIALECT, {"GET": models}, below=True),
     Route("/v1/chat/completions", DIALECT, {"POST": chat_completions}, inference=True),
     Route("/v1/completions", DIALECT, {"POST": completions}, inference=True),
     Route("/v1/embeddings", DIALECT, {"POST": embeddings.embeddings}, inference=True),
-    Route("/v1/responses", DIALECT, {"POST": not_yet("/v1/responses")}, inference=True),
+    Route("/v1/audio/transcriptions", DIALECT, {"POST": transcriptions.transcriptions}, inference=True),
+    Route("/v1/responses", DIALECT, {"POST": responses}, inference=True),
 )

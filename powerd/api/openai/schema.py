@@ -65,7 +65,7 @@ class Sampled(msgspec.Struct, kw_only=True):
     n: int = 1
 
 
-class ChatRequest(Sampled, kw_only=True):
+class ChatRequest(Sampled, kw_only=True, rename={"debug_render_only": "_debug_render_only"}):
     """POST /v1/chat/completions."""
 
     messages: list[ChatMessage] = []
@@ -79,6 +79,7 @@ class ChatRequest(Sampled, kw_only=True):
     reasoning_effort: str | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    debug_render_only: bool = False
 
 
 class CompletionRequest(Sampled, kw_only=True):

@@ -12,17 +12,17 @@ from types import MappingProxyType
 from typing import Any
 
 from powerd.api import tools
-from powerd.api.ask import Ask, Format
+from powerd.api.ask import Ask, Format, checked_options
+from powerd.api.openai import media
 from powerd.api.openai.schema import ChatMessage, ChatRequest, CompletionRequest, Sampled
 from powerd.api.openai.schema import ToolCall as SentCall
-from powerd.api.strict import loads
 from powerd.errors import BadRequest, Unsupported
-from powerd.options import check
 from powerd.output.grammars import schema
 from powerd.protocol import Message, ToolCall
 
 MAX_MESSAGES = 4096
 MAX_BIASES = 1024
+MAX_CHOICES = 16
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _EFFORTS: Mapping[str, bool | str] = MappingProxyType(
     {
@@ -77,28 +77,14 @@ def _tools(request: ChatRequest) -> tuple[str, tuple[dict[str, Any], ...]]:
         raise BadRequest("functions: OpenAI replaced them by `tools`; send those", "functions")
     offered = tools.checked(request.tools)
     choice = request.tool_choice
-    if choice is None or choice == "auto" or (choice == "required" and offered):
-        return choice or "auto", offered
-    if choice == "none":
-        return "auto", ()
-    if choice == "required":
-        raise BadRequest("tool_choice: a call is required and there are no tools", "tool_choice")
     function = choice.get("function") if isinstance(choice, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
-    named = tuple(tool for tool in offered if tool["function"]["name"] == name)
-    if not isinstance(name, str):
-        raise BadRequest(
-            'tool_choice: "auto", "none", "required" or {"type": "function", "function": {"name": …}} is taken',
-            "tool_choice",
-        )
-    if not named:
-        raise BadRequest(f'tool_choice: "{name[:80]}" is none of the tools', "tool_choice")
-    return name, named
+    return tools.chosen(choice, name, offered, '{"type": "function", "function": {"name": …}}')
 
 
 def completion(request: CompletionRequest) -> Ask:
     """POST /v1/completions: one prompt, put through the chat template as Ollama does. Raises BadRequest."""
-    for name, given in (("echo", request.echo), ("best_of", request.best_of != 1)):
+    for name, given in (("echo", request.echo), ("best_of", request.best_of not in {1, request.n})):
         if given:
             raise Unsupported(f"{name} is not available in this version of powerd", name)
     if request.logprobs is not None and not 0 <= request.logprobs <= 20:
@@ -126,32 +112,40 @@ def prompt(request: CompletionRequest) -> str:
 
 
 def _think(request: ChatRequest) -> bool | str | None:
-    """Whether and how much to think, as OpenAI's efforts say it (contract section 11.1)."""
-    effort = request.reasoning_effort or (request.reasoning.effort if request.reasoning else None)
+    return thinking(request.reasoning_effort or (request.reasoning.effort if request.reasoning else None))
+
+
+def thinking(effort: str | None, param: str = "reasoning_effort") -> bool | str | None:
+    """Whether and how much to think, as OpenAI's efforts say it (contract section 11.1). Raises BadRequest."""
     if effort is None:
         return None
     if effort not in _EFFORTS:
         choices = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
-        raise BadRequest(f'invalid reasoning value: "{effort[:80]}" (must be {choices})', "reasoning_effort")
+        raise BadRequest(f'invalid reasoning value: "{effort[:80]}" (must be {choices})', param)
     return _EFFORTS[effort]
 
 
 def _format(value: Any) -> Format | None:
-    """`response_format`. Raises BadRequest, also for a schema that no answer can be held to."""
-    if value is None:
-        return None
+    named = value.get("json_schema") if isinstance(value, dict) else None
+    wanted = named.get("schema") if isinstance(named, dict) else None
+    return answer_format(value, wanted, "response_format", "response_format.json_schema.schema")
+
+
+def answer_format(value: Any, wanted: Any, param: str, place: str) -> Format | None:
+    """What `{"type": …}` asks the answer to be; `wanted` is its JSON schema, which stands at `place`.
+
+    Raises BadRequest, also for a schema that no answer can be held to.
+    """
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind == "text":
+    if value is None or kind == "text":
         return None
     if kind == "json_object":
         return "json"
     if kind != "json_schema":
-        raise BadRequest('response_format: `type` must be "text", "json_object" or "json_schema"', "response_format")
-    named = value.get("json_schema")
-    wanted = named.get("schema") if isinstance(named, dict) else None
+        raise BadRequest(f'{param}: `type` must be "text", "json_object" or "json_schema"', param)
     if not isinstance(wanted, dict):
-        raise BadRequest("response_format.json_schema.schema: a JSON schema is needed, an object", "response_format")
-    return schema.checked(wanted)
+        raise BadRequest(f"{place}: a JSON schema is needed, an object", param)
+    return schema.checked(wanted, param)
 
 
 def _message(index: int, message: ChatMessage, names: dict[str, str]) -> Message:
@@ -159,7 +153,7 @@ def _message(index: int, message: ChatMessage, names: dict[str, str]) -> Message
     place = f"messages[{index}]"
     if message.role not in _ROLES:
         raise BadRequest(f'{place}.role: unknown role "{message.role[:40]}"', f"{place}.role")
-    calls = tuple(_call(place, call) for call in message.tool_calls or ())
+    calls = tuple(_call(f"{place}.tool_calls[{number}]", call) for number, call in enumerate(message.tool_calls or ()))
     names.update({call.id: call.name for call in calls if call.id})
     tool_call_id = message.tool_call_id or ""
     return Message(
@@ -187,42 +181,36 @@ def _content(place: str, content: Any, *, has_calls: bool) -> str:
 
 def _part(place: str, part: Any) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind in _MEDIA:
+    if kind in media.KINDS:
+        media.check(part, place)
         return ""
     if kind not in ("text", "input_text") or not isinstance(part.get("text"), str):
         raise BadRequest(f"{place}: invalid message format", place)
     return str(part["text"])
 
 
-_MEDIA = ("image_url", "input_image", "input_audio")
-
-
 def _has_media(content: Any) -> bool:
-    return isinstance(content, list) and any(isinstance(part, dict) and part.get("type") in _MEDIA for part in content)
+    return isinstance(content, list) and any(
+        isinstance(part, dict) and part.get("type") in media.KINDS for part in content
+    )
 
 
 def _call(place: str, call: SentCall) -> ToolCall:
-    arguments = loads(call.function.arguments.encode()) if call.function.arguments else {}
-    if not isinstance(arguments, dict):
-        raise BadRequest(f"{place}.tool_calls: invalid tool call arguments", f"{place}.tool_calls")
+    arguments = tools.arguments(f"{place}.function.arguments", call.function.arguments)
     return ToolCall(call.function.name, arguments, call.id)
 
 
 def _options(request: Sampled, limit: int | None) -> dict[str, Any]:
     """The request's sampling in Ollama's names, checked; `limit` is the most tokens it wants."""
-    if request.n != 1:
-        raise Unsupported("n: more than one choice is not available in this version of powerd", "n")
-    if limit is not None and limit < 1:
-        raise BadRequest(f"max_tokens: must be at least 1, not {limit}", "max_tokens")
+    if not 1 <= request.n <= MAX_CHOICES:
+        raise BadRequest(f"n: from 1 to {MAX_CHOICES} choices can be asked for, not {request.n}", "n")
+    if limit == 0:
+        raise BadRequest("max_tokens: must be at least 1, or -1 for no limit, not 0", "max_tokens")
     stop = [request.stop] if isinstance(request.stop, str) else request.stop
     if stop is not None and not (isinstance(stop, list) and all(isinstance(item, str) for item in stop)):
         raise BadRequest("invalid type for 'stop' field: a string or an array of strings is taken", "stop")
     given = {name: getattr(request, name) for name in _PLAIN_OPTIONS}
-    try:
-        return check(given | {"stop": stop, "num_predict": limit})
-    except BadRequest as error:
-        name = (error.param or "").removeprefix("options.")
-        raise BadRequest(error.message, "max_tokens" if name == "num_predict" else name) from None
+    return checked_options(given | {"stop": stop, "num_predict": limit}, {"num_predict": "max_tokens"})
 
 
 _PLAIN_OPTIONS = ("seed", "temperature", "top_p", "frequency_penalty", "presence_penalty", "thinking_budget")

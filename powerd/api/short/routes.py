@@ -33,10 +33,21 @@ async def pull(call: Call) -> None:
     await call.while_connected(_pulled(call, request, schema.wanted(request)))
 
 
-async def _pulled(call: Call, request: PullRequest, name: str) -> None:
+async def _small_enough(call: Call, request: PullRequest, *, trusted: bool) -> str | None:
+    """The name of the file that `auto` takes because it need not be quantized; None without a bound or such a file."""
+    bound = call.context.q4_above
+    for name in schema.unquantized(request) if bound else ():
+        size = await call.context.library.size(name, trusted=trusted)
+        if size is not None:
+            return name if size <= bound else None
+    return None
+
+
+async def _pulled(call: Call, request: PullRequest, usual: str) -> None:
     client = call.scope.get("client")
     trusted = call.access is None or is_loopback(client[0] if client else None)
     library = call.context.library
+    name = await _small_enough(call, request, trusted=trusted) or usual
     async with aclosing(library.pull(name, trusted=trusted)) as statuses:
         async for _ in statuses:
             pass

@@ -13,6 +13,8 @@ from powerd.protocol import Message
 #: Tokens an answer has at most where the request does not say.
 MAX_TOKENS = 512
 MAX_MESSAGES = 4096
+#: Tags of files that are not quantized, in the order in which `auto` weighs them.
+_WHOLE = ("F16", "BF16")
 #: What `quantize` asks for, as the tag of a repository's file; None: whatever comes first.
 _TAGS: dict[str, str | None] = {"auto": None, "no": "F16", "fp16": "F16", "fp32": "F32", "q4": "Q4_K_M"}
 
@@ -62,10 +64,22 @@ def wanted(request: PullRequest) -> str:
     tag = _TAGS.get(quantize, request.quantize)
     if tag is None:
         return request.model
-    if "/" not in request.model or ":" in request.model.rpartition("/")[2]:
+    if not _chooses(request.model):
         raise BadRequest(
             "quantize chooses among the files of a Hugging Face repository, ORG/REPO; "
             "for other models name the tag, as in llama3.2:1b",
             "quantize",
         )
     return f"{request.model}:{tag}"
+
+
+def unquantized(request: PullRequest) -> tuple[str, ...]:
+    """The names under which `auto` looks for a file that is not quantized."""
+    if request.quantize.lower() != "auto" or not _chooses(request.model):
+        return ()
+    return tuple(f"{request.model}:{tag}" for tag in _WHOLE)
+
+
+def _chooses(model: str) -> bool:
+    """Whether a tag chooses among the files of `model`: a repository, its file not named yet."""
+    return "/" in model and ":" not in model.rpartition("/")[2]

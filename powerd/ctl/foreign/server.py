@@ -45,7 +45,6 @@ _ELSEWHERE: Mapping[str, str] = {
     "docker-repo": "powerd does not fetch from Docker's registry",
     "metrics": "powerd's are at /metrics always",
     "reranking": "reranking is not available",
-    "pooling": "the model's own pooling is used",
     "embeddings": "every model answers embeddings where it can",
     "models-max": "max_loaded_models in powerd.yaml",
     "sleep-idle-seconds": "that is `keep_alive`",
@@ -205,6 +204,13 @@ def _take_flash(made: Made, flag: Flag) -> None:
         made.set("flash_attention", on)
 
 
+def _take_pooling(made: Made, flag: Flag) -> None:
+    if flag.value in {"mean", "cls", "last"}:
+        made.set("pooling", flag.value)
+    else:
+        made.leave(flag, "a text's vector is the mean of its tokens', the first one or the last one")
+
+
 def _take_mode(made: Made, flag: Flag) -> None:
     modes = {"none": "read", "mmap": "mmap", "mlock": "mlock", "mmap+mlock": "mlock", "auto": "auto"}
     on = switched(flag) is not False
@@ -291,6 +297,7 @@ _TAKERS: Mapping[str, Callable[[Made, Flag], None]] = {
     "gpu-layers": _take_layers,
     "threads": _take_threads,
     "flash-attn": _take_flash,
+    "pooling": _take_pooling,
     **dict.fromkeys(("mmap", "no-mmap", "mlock", "load-mode"), _take_mode),
     **dict.fromkeys(("chat-template", "chat-template-file"), _take_template),
     **dict.fromkeys(("reasoning", "reasoning-effort", "reasoning-budget"), _take_thinking),

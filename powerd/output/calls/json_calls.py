@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from powerd.output.calls.beside import Beside
 from powerd.output.calls.extent import Extent, decode, decode_whole
 from powerd.output.formats import Tools
 from powerd.output.marks import BLANK, marks, past
-from powerd.output.pieces import Content, Piece
+from powerd.output.pieces import Piece
 from powerd.protocol import ToolCall
 
 #: Characters from a call's beginning to its object's brace: names are at most 64, ids a little more.
@@ -59,13 +60,12 @@ class JsonCalls:
 
     __slots__ = (
         "_bare",
-        "_called",
+        "_beside",
         "_closed",
         "_extent",
         "_form",
         "_held",
         "_id",
-        "_kept",
         "_marks",
         "_name",
         "_object",
@@ -80,10 +80,9 @@ class JsonCalls:
         self._marks = marks(*form.begins) if form.begins else None
         self._state = _State.TEXT
         self._bare = form.bare  # nothing but blanks yet: an object may be a call
-        self._called = False  # nothing but blanks since a call: they are dropped
         self._closed = False  # the last call's end has been read
         self._held = ""  # text that more is needed of to tell what it is; short
-        self._kept: list[str] = []  # text that is dropped with a call, or becomes content
+        self._beside = Beside()
         self._object: list[str] = []
         self._extent = Extent()
         self._name: str | None = None
@@ -111,8 +110,8 @@ class JsonCalls:
         """What was held back. The beginning of an end text is dropped with the call it belongs to."""
         self._out = []
         cut_end = self._state is _State.TAIL and any(end.startswith(self._held) for end in self._form.ends)
-        rest = "".join((*self._kept, *self._object, "" if cut_end else self._held))
-        return [Content(rest)] if rest else []
+        rest = self._beside.spill("".join((*self._object, "" if cut_end else self._held)))
+        return [rest] if rest else []
 
     def _hold(self, text: str, start: int) -> int:
         self._held = text[start:]
@@ -142,18 +141,8 @@ class JsonCalls:
         return at
 
     def _say(self, text: str) -> None:
-        """Content, but for the blanks at its end, which a call may follow."""
-        if self._called:
-            text = text.lstrip()
-        if not text:
-            return
-        self._called = False
-        said = text.rstrip()
-        if said:
-            self._out.append(Content("".join((*self._kept, said)) if self._kept else said))
-            self._kept.clear()
-        if len(said) < len(text):
-            self._kept.append(text[len(said) :])
+        if content := self._beside.say(text):
+            self._out.append(content)
 
     def _read_head(self, text: str, start: int) -> int:
         head = text[start : start + MAX_HEAD]
@@ -166,7 +155,7 @@ class JsonCalls:
             return self._no_call(text, start)
         groups = found.groupdict()
         self._name, self._id = groups.get("name"), groups.get("id") or ""
-        self._kept.append(head[:brace])
+        self._beside.hold(head[:brace])
         return self._begin_object(start + brace)
 
     def _no_call(self, text: str, start: int) -> int:
@@ -191,15 +180,13 @@ class JsonCalls:
             return len(text)
         read = decode("".join(self._object), self._extent.lacks)
         call = self._call(read) if read is not None else None
-        if call is None:
-            self._kept.extend(self._object)
-            self._out.append(Content("".join(self._kept)))
-        else:
+        if call is not None:
             self._out.append(call)
-        self._called = call is not None
+            self._beside.called()
+        elif content := self._beside.spill("".join(self._object)):
+            self._out.append(content)
         self._state = _State.TEXT if call is None else _State.TAIL
         self._bare = self._closed = False
-        self._kept.clear()
         self._object.clear()
         return at
 

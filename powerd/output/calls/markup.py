@@ -32,17 +32,17 @@ class Value(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The tags of a family. `…_head` and `…_tail` stand around a name."""
+    """The tags of a family. `…_head` and `…_tail` stand around a name; "" where there is none."""
 
-    open: str  # "" where nothing stands around functions
-    close: str
-    function_head: str
-    function_tail: str
     function_end: str
     key_head: str
     key_tails: Mapping[str, Value]
-    value_head: str
     value_end: str
+    open: str = ""  # around functions
+    close: str = ""
+    function_head: str = ""
+    function_tail: str = ""
+    value_head: str = ""
     padded: bool = False  # one line break before and one after the value are the format's
     cdata: bool = False  # a value may stand in `<![CDATA[…]]>`
 

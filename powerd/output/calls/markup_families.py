@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +26,20 @@ def _functions(name: str, tags: Tags) -> ToolFormat:
     return _format(name, tags.open, (tags.open, tags.close), partial(functions, tags=tags))
 
 
+def _attributes(function: str, parameter: str, key_tails: Mapping[str, Value], around: str = "") -> Tags:
+    """XML's way: names stand in `name` attributes; `around` is the tag around functions."""
+    return Tags(
+        open=around and f"<{around}>",
+        close=around and f"</{around}>",
+        function_head=f'<{function} name="',
+        function_tail='">',
+        function_end=f"</{function}>",
+        key_head=f'<{parameter} name="',
+        key_tails=key_tails,
+        value_end=f"</{parameter}>",
+    )
+
+
 _QWEN = Tags(
     open="<tool_call>",
     close="</tool_call>",
@@ -33,52 +48,24 @@ _QWEN = Tags(
     function_end="</function>",
     key_head="<parameter=",
     key_tails={">": _DECLARED},
-    value_head="",
     value_end="</parameter>",
     padded=True,
 )
-_MINIMAX = Tags(
-    open="<minimax:tool_call>",
-    close="</minimax:tool_call>",
-    function_head='<invoke name="',
-    function_tail='">',
-    function_end="</invoke>",
-    key_head='<parameter name="',
-    key_tails={'">': _DECLARED},
-    value_head="",
-    value_end="</parameter>",
-)
-_DSML = Tags(
-    open="<｜DSML｜function_calls>",
-    close="</｜DSML｜function_calls>",
-    function_head='<｜DSML｜invoke name="',
-    function_tail='">',
-    function_end="</｜DSML｜invoke>",
-    key_head='<｜DSML｜parameter name="',
-    key_tails={'" string="true">': Value.TEXT, '" string="false">': Value.JSON},
-    value_head="",
-    value_end="</｜DSML｜parameter>",
-)
-_MINICPM = replace(
-    _MINIMAX,
-    open="",
-    close="",
-    function_head='<function name="',
-    function_end="</function>",
-    key_head='<param name="',
-    value_end="</param>",
-    cdata=True,
-)
 _GLM = Tags(
     open="<tool_call>",
-    close="",
-    function_head="",
-    function_tail="",
     function_end="</tool_call>",
     key_head="<arg_key>",
     key_tails={"</arg_key>": _DECLARED},
     value_head="<arg_value>",
     value_end="</arg_value>",
+)
+_MINIMAX = _attributes("invoke", "parameter", {'">': _DECLARED}, around="minimax:tool_call")
+_MINICPM = replace(_attributes("function", "param", {'">': _DECLARED}), cdata=True)
+_DSML = _attributes(
+    "｜DSML｜invoke",
+    "｜DSML｜parameter",
+    {'" string="true">': Value.TEXT, '" string="false">': Value.JSON},
+    around="｜DSML｜function_calls",
 )
 
 #: Qwen3-Coder, Qwen 3.5, Nemotron 3 Nano, Step 3.5. Qwen3-Coder forgets the opening tag now and then.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from powerd.output.calls.beside import Beside
 from powerd.output.calls.scanner import NoCall, Scanner, Stepping, Steps
 from powerd.output.formats import Tools
 from powerd.output.marks import marks
-from powerd.output.pieces import Content
 
 #: Reads what follows the text that begins a call; yields the calls.
 Grammar = Callable[[Scanner, Tools, str], Steps[None]]
@@ -19,7 +19,7 @@ class Calls(Stepping):
     Blanks before and after calls are dropped, and only those. What the grammar does not read is content, all of it.
     """
 
-    __slots__ = ("_begins", "_called", "_first", "_grammar", "_held", "_tools")
+    __slots__ = ("_begins", "_beside", "_first", "_grammar", "_tools")
 
     def __init__(self, begins: tuple[str, ...], grammar: Grammar, tools: Tools, *, first: tuple[str, ...] = ()) -> None:
         """`first`: texts that begin a call only as the first text of the answer."""
@@ -27,8 +27,7 @@ class Calls(Stepping):
         self._first = first
         self._grammar = grammar
         self._tools = tools
-        self._held = ""  # blanks that are dropped if a call follows
-        self._called = False  # nothing but blanks since a call
+        self._beside = Beside()
         super().__init__()
 
     def _read(self) -> Steps[None]:
@@ -37,19 +36,19 @@ class Calls(Stepping):
             yield from self._read_first()
         while True:
             before, begin = scanner.pass_to(self._begins)
-            if before:
-                yield from self._say(before)
+            if content := self._beside.say(before):
+                yield content
             if begin is not None:
                 yield from self._call(begin)
             elif scanner.ended:
                 break
             else:
                 yield None
-        if self._held:
-            yield Content(self._held)
+        if rest := self._beside.spill():
+            yield rest
 
     def _read_first(self) -> Steps[None]:
-        yield from self._say((yield from self._scanner.blanks()))
+        self._beside.hold((yield from self._scanner.blanks()))
         begin = yield from self._scanner.maybe(*self._first)
         if begin:
             yield from self._call(begin)
@@ -60,24 +59,11 @@ class Calls(Stepping):
         try:
             for piece in self._grammar(self._scanner, self._tools, begin):
                 if piece is not None:
-                    self._held, self._called = "", True
+                    self._beside.called()
                     self._scanner.keep()
                 yield piece
         except NoCall:
-            yield from self._say(self._scanner.kept())
+            if content := self._beside.say(self._scanner.kept()):
+                yield content
         else:
             self._scanner.kept()
-
-    def _say(self, text: str) -> Steps[None]:
-        """Content, but for the blanks at its end, which a call may follow."""
-        if self._called:
-            text = text.lstrip()
-            if not text:
-                return
-            self._called = False
-        said = text.rstrip()
-        if said:
-            yield Content(self._held + said if self._held else said)
-            self._held = text[len(said) :]
-        else:
-            self._held += text

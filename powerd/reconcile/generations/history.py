@@ -107,9 +107,16 @@ class History:
         self._write(self._path(record.number), msgspec.json.encode(record), f"generation {record.number}")
         reach("history.after_record")
         for old in sorted(self._numbers())[: -self.keep]:
+            self._forget(old)
+
+    def _forget(self, old: int) -> None:
+        """One that cannot be deleted stays: the generation it makes room for is accepted all the same."""
+        try:
             self._path(old).unlink(missing_ok=True)
             reach("history.after_forgetting")
             self._resolved_path(old).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("old generation not forgotten", generation=old, error=error.strerror)
 
     def resolve(self, number: int, known: Mapping[str, Resolved]) -> None:
         """Write down what the models of a generation resolved to, whole. Raises StoreFailed."""

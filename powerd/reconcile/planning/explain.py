@@ -18,6 +18,7 @@ from powerd.reconcile.offer import Offer
 BUILT_IN = "built-in"
 AUTOMATIC = "automatic"
 OWN = "the model's own parameters"
+OWN_POOLING = "the GGUF's own pooling_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ _SETTINGS = {
     "placement": "sched_spread",
 }
 #: What powerd or the engine chooses where nobody says.
-_CHOSEN = frozenset({"context", "parallel", "gpu_layers", "threads", "placement", "flash_attention", "load_mode"})
+_CHOSEN = frozenset(
+    {"context", "parallel", "gpu_layers", "threads", "placement", "flash_attention", "load_mode", "pooling"}
+)
 
 
 def explain(subject: Subject) -> list[Value]:
@@ -80,9 +83,16 @@ def _process(subject: Subject) -> Iterator[Value]:
     read: Mapping[str, object] = _read_back(deployment, have) if have else {}
     for field, value in _deployed(deployment).items():
         origin = _origin(subject, field)
-        if field == "context" and origin in {BUILT_IN, AUTOMATIC}:
-            origin = subject.offer.context_source
+        if origin in {BUILT_IN, AUTOMATIC}:
+            origin = _of_itself(subject.offer, field) or origin
         yield Value(field, value, origin, read.get(field))
+
+
+def _of_itself(offer: Offer, field: str) -> str:
+    """Where a value comes from that nobody set, if that can be said."""
+    if field == "context":
+        return offer.context_source
+    return OWN_POOLING if field == "pooling" and offer.deployment.shape.pooling else ""
 
 
 def _deployed(deployment: Deployment) -> dict[str, object]:
@@ -96,6 +106,7 @@ def _deployed(deployment: Deployment) -> dict[str, object]:
         "batch": deployment.batch,
         "load_mode": deployment.load_mode,
         "flash_attention": deployment.flash_attention,
+        "pooling": deployment.pooling or deployment.shape.pooling or "mean",
         "placement": {"devices": list(place.devices) or "auto", "split": list(place.split) or place.mode},
         "adapters": [digest[:12] for digest, _, _ in deployment.adapters],
     }
@@ -118,6 +129,7 @@ def _read_back(deployment: Deployment, have: ReadBack) -> dict[str, object]:
         "batch": have.batch or None,
         "load_mode": have.load_mode or None,
         "flash_attention": "on" if have.flash_attention else "off",
+        "pooling": have.pooling or None,
         "placement": {name: share.size for name, share in have.devices.items()} or have.device,
         "adapters": [digest[:12] for digest in have.adapters],
     }

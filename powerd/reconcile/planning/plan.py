@@ -162,14 +162,17 @@ def action(
     return "repair" if have.lost and old == new else "update"
 
 
-def change_class(fields: Sequence[FieldChange], foreseen: Foreseen, *, moves: bool) -> str:
-    """The class of all of it: the heaviest of the fields', or what the steps come to where no field changed."""
+def change_class(fields: Sequence[FieldChange], foreseen: Foreseen, *, moves: bool, same: bool = False) -> str:
+    """The class of all of it: the heaviest of the fields', or what the steps come to where no field changed.
+
+    `same`: the process that serves it is what it was before, whatever a field asks for in other words.
+    """
     found = max((one.change for one in fields), key=lambda change: _WEIGHT[change], default="")
     if foreseen.fetches:
         return max(found, "replace", key=lambda change: _WEIGHT[change])
     if foreseen.steps and not found:
         return "reload" if moves else "live"
-    return found
+    return "live" if found == "reload" and same else found
 
 
 def step_names(foreseen: Foreseen) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ from powerd.reconcile.decide import NodeDefaults, expected
 from powerd.reconcile.entry import Entry
 from powerd.reconcile.generations.generation import Generations, Judged
 from powerd.reconcile.generations.pin import Pins, Refused
+from powerd.reconcile.lora import without
 from powerd.reconcile.planning.departures import Departures
+from powerd.reconcile.planning.lora_ahead import Ahead, ahead, along, known, written
 from powerd.reconcile.planning.plan import (
     Deletion,
     Fetching,
@@ -43,7 +45,7 @@ from powerd.reconcile.planning.plan import (
     step_names,
     totals,
 )
-from powerd.reconcile.step import Fetched, Have
+from powerd.reconcile.step import Fetched, Have, answers
 from powerd.reconcile.wishes import wishes
 from powerd.sources.dryrun import DryRun, Piece, dry_run
 from powerd.sources.fetch import path_of
@@ -97,7 +99,8 @@ async def plan(ground: Ground, entries: Mapping[str, Entry], generations: Genera
         return replace(said, problems=tuple(judged.problems))
     following = await asyncio.to_thread(generations.history.next_number) if judged.new else generations.number
     names = dict.fromkeys((*judged.catalog.models, *entries))
-    cases = await asyncio.gather(*(_case(ground, entries.get(name), name, judged) for name in names))
+    given = known(entries)
+    cases = await asyncio.gather(*(_case(ground, entries.get(name), name, judged, given) for name in names))
     cases = _with_adapters(cases)
     forecast = ground.foretell(_wishes(cases))
     departures = await asyncio.to_thread(Departures.of, ground.store, generations, judged, following)
@@ -135,7 +138,7 @@ def _wishes(cases: list[_Case]) -> dict[str, Wish]:
 # ---------------------------------------------------------------- one model
 
 
-async def _case(ground: Ground, entry: Entry | None, name: str, judged: Judged) -> _Case:
+async def _case(ground: Ground, entry: Entry | None, name: str, judged: Judged, given: Mapping[str, Digest]) -> _Case:
     old = entry.want if entry is not None and entry.withdraw_at is None else None
     new = judged.catalog.models.get(name)
     shadow = _shadow(entry, name, new, judged.pins.get(name, Pins()))
@@ -149,12 +152,15 @@ async def _case(ground: Ground, entry: Entry | None, name: str, judged: Judged) 
         why = error.trouble.message if isinstance(error, Refused) else error.message
         return _Case(name, old, new, Have(), nothing, before, None, None, True, (why,), refused=True)
     foreseen = foresee(new, have, _brought(new, have, None))
-    fetch, shape = None, None
+    fetch, shape, coming = None, None, Ahead()
     if foreseen.fetches and new is not None:
         run, fetch = await _ask(ground, new)
         shape = run.shape if run is not None else None
         foreseen = foresee(new, have, _brought(new, have, run))
-    after = await asyncio.to_thread(_after, ground, new, foreseen, shape)
+        wanted = await asyncio.to_thread(written, new, ground.directory, ground.store)
+        coming = await ahead(wanted, ground.reach, ground.directory, given, PATIENCE) if wanted else along(run)
+        fetch = coming.beside(fetch)
+    after = await asyncio.to_thread(_after, ground, new, foreseen, shape, coming)
     if after is not None:
         await _learn(ground, after)
     warnings = list(new.not_yet) if new is not None else []
@@ -162,6 +168,7 @@ async def _case(ground: Ground, entry: Entry | None, name: str, judged: Judged) 
     warnings += [trouble.message] if trouble is not None else []
     warnings += [f"its source {entry.moved}"] if entry is not None and entry.moved and new == old else []
     warnings += [f"its memory is not known: {fetch.problem}"] if fetch is not None and fetch.problem else []
+    warnings += coming.warnings
     return _Case(name, old, new, have, foreseen, before, after, fetch, trouble is None, tuple(warnings))
 
 
@@ -178,7 +185,9 @@ def _shadow(entry: Entry | None, name: str, new: ModelSpec | None, pins: Pins) -
 def _brought(spec: ModelSpec | None, have: Have, run: DryRun | None) -> Fetched:
     """What a fetch of the source would come to, as far as is known."""
     digest = UNKNOWN
-    if have.lock:
+    if spec is not None and have.recorded is not None and _still_gives(spec, have, have.recorded):
+        digest = have.recorded.weights
+    elif have.lock:
         digest = Digest.parse(have.lock)
     elif run is not None:
         weights = [piece.digest for piece in run.pieces if piece.role in {"weights", "model"}]
@@ -193,6 +202,11 @@ def _brought(spec: ModelSpec | None, have: Have, run: DryRun | None) -> Fetched:
         quantization=spec.quantization or "",
         pinned=str(spec.digest or ""),
     )
+
+
+def _still_gives(spec: ModelSpec, have: Have, recorded: Fetched) -> bool:
+    """Whether a fetch for the adapters' sake would bring the weights that were recorded."""
+    return answers(spec, recorded, have.lock) and without(recorded.identity) == without(have.identity)
 
 
 async def _ask(ground: Ground, spec: ModelSpec) -> tuple[DryRun | None, Fetching]:
@@ -248,7 +262,9 @@ def _of_installed(stored: StoredModel) -> tuple[DryRun, Fetching]:
     return run, Fetching(place, 0, run.total, files)
 
 
-def _after(ground: Ground, spec: ModelSpec | None, foreseen: Foreseen, shape: Shape | None) -> Deployment | None:
+def _after(
+    ground: Ground, spec: ModelSpec | None, foreseen: Foreseen, shape: Shape | None, coming: Ahead
+) -> Deployment | None:
     """The process that will serve the model; None where that is not known, or there will be none. Blocking."""
     weights = foreseen.weights
     if spec is None or weights is None:
@@ -265,7 +281,9 @@ def _after(ground: Ground, spec: ModelSpec | None, foreseen: Foreseen, shape: Sh
     if shape is None:
         return None
     digest = weights.hex if weights != UNKNOWN else Digest.of(spec.source.encode()).hex
-    made = adapters.loading(expected(spec, shape, digest, ground.node), adapters.foreseen(spec.adapters))
+    composed = foreseen.end.composed
+    files = coming.files if foreseen.fetches or composed is None else adapters.to_come(composed.fetched.inherited)
+    made = adapters.loading(expected(spec, shape, digest, ground.node), files)
     return msgspec.structs.replace(made, weights=str(path)) if path is not None else made
 
 
@@ -277,14 +295,16 @@ def _local(ground: Ground, spec: ModelSpec) -> Path | None:
 
 def _model(ground: Ground, case: _Case, forecast: Forecast, departures: Departures) -> ModelPlan:
     fields = field_changes(case.old, case.new)
+    same = case.before is not None and case.after is not None and case.before.key == case.after.key
     done = "refuse" if case.refused else action(case.old, case.new, case.have, case.foreseen, case.fetch)
     old_key = case.before.key if case.before is not None else None
     moved = [move for move in forecast.moves if old_key is not None and move.key == old_key and move.kind == "unload"]
     need = ground.needs(case.after) if case.after is not None else None
+    change = change_class(fields, case.foreseen, moves=bool(moved), same=same)
     return ModelPlan(
         name=case.name,
         action=done,
-        change=change_class(fields, case.foreseen, moves=bool(moved)) if done in {"update", "repair"} else "",
+        change=change if done in {"update", "repair"} else "",
         steps=step_names(case.foreseen),
         fields=fields,
         fetch=case.fetch,

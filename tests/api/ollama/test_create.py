@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import tarfile
 import zipfile
 from collections.abc import AsyncGenerator, Iterator
@@ -18,6 +17,7 @@ from powerd.names import Name
 from tests import gguf_maker
 from tests.api.rig import DEMO, EMBED, Rig
 from tests.store.crafted import STR, Crafted, pair
+from tests.store.crafted import text as crafted_text
 
 MODELS = Path(__file__).parent.parent.parent / "models"
 LORA, PROJECTOR = MODELS / "tiny-chat-pirate-lora-f16.gguf", MODELS / "tiny-chat-mmproj-f16.gguf"
@@ -170,6 +170,117 @@ def test_n10_a_model_made_from_itself_and_over_itself(rig: Rig) -> None:
     assert rig.post("/api/show", {"model": "self"}).json()["system"] == "two"
 
 
+def crafted(rig: Rig, architecture: str, template: str = "") -> dict[str, str]:
+    """Weights of that architecture, uploaded."""
+    made = Crafted()
+    made.pairs = {
+        key: value.replace(len(key).to_bytes(8, "little") + key.encode(), _renamed(key, architecture))
+        for key, value in made.pairs.items()
+    }
+    made.set("general.architecture", STR, architecture)
+    if template:
+        made.set("tokenizer.chat_template", STR, template)
+    return {"m.gguf": put(rig, made.bytes())}
+
+
+def _renamed(key: str, architecture: str) -> bytes:
+    return crafted_text(key.replace("llama.", f"{architecture}.", 1) if key.startswith("llama.") else key)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "writer", "stops"),
+    [
+        ("gemma4", "gemma4", ["<turn|>"]),
+        ("laguna", "laguna", None),
+        ("nemotron_h", "nemotron-3-nano", None),
+        ("nemotron_h_moe", "nemotron-3-nano", None),
+        ("gemma3", None, None),
+    ],
+)
+def test_some_architectures_get_a_renderer_a_parser_and_stops_unasked(
+    rig: Rig, architecture: str, writer: str | None, stops: list[str] | None
+) -> None:
+    files = crafted(rig, architecture)
+    last = rig.lines("/api/create", {"model": "new", "files": files})[-2:]
+    assert [line["status"] for line in last] == ["writing manifest", "success"]
+    assert [config(rig, "new").get(key) for key in ("renderer", "parser")] == [writer, writer]
+    stored = rig.store.find(Name.parse("new"))
+    assert stored is not None
+    assert stored.params == ({"stop": stops} if stops else {})
+
+
+def test_what_is_given_or_known_of_the_template_wins_over_the_architecture(rig: Rig) -> None:
+    body = {"model": "new", "files": crafted(rig, "gemma4")}
+    rig.lines("/api/create", {**body, "parser": "other", "parameters": {"stop": ["x"]}})
+    assert [config(rig, "new").get(key) for key in ("renderer", "parser")] == [None, "other"]
+    rig.lines("/api/create", {**body, "parameters": {"stop": ["x"], "top_k": 5}})
+    stored = rig.store.find(Name.parse("new"))
+    assert stored is not None
+    assert (stored.config["renderer"], stored.params) == ("gemma4", {"stop": ["x"], "top_k": 5})
+    rig.lines("/api/create", {**body, "template": "{{ .Prompt }}"})
+    assert "parser" not in config(rig, "new")
+    older = crafted(rig, "nemotron_h", "{% if tools %}<TOOLCALL>{% endif %}{{ messages }}")
+    rig.lines("/api/create", {"model": "new", "files": older})
+    assert "parser" not in config(rig, "new")
+
+
+# ---------------------------------------------------------------- drafts
+
+DRAFT_WARNING = "warning: the draft model is kept and not used: powerd does not speculate"
+
+
+def drafts(rig: Rig, name: str) -> list[str]:
+    """The DRAFT lines of a model's Modelfile, as digests."""
+    lines = rig.post("/api/show", {"model": name}).json()["modelfile"].splitlines()
+    return ["sha256:" + line.rpartition("sha256-")[2] for line in lines if line.startswith("DRAFT ")]
+
+
+def test_a_draft_is_kept_shown_inherited_copied_and_replaced(rig: Rig) -> None:
+    demo, embed, lora = (put(rig, path) for path in (DEMO, EMBED, LORA))
+    body = {"from": "demo", "draft_files": {"d.gguf": demo}, "adapters": {"l.gguf": lora}}
+    texts = [line["status"] for line in rig.lines("/api/create", {"model": "first", **body})]
+    assert texts[0] == "parsing GGUF"
+    assert (texts[-2].partition(";")[0], texts[-1]) == (DRAFT_WARNING, "success")
+    shown = rig.post("/api/show", {"model": "first"}).json()["modelfile"]
+    assert shown.index("\nADAPTER ") < shown.index("\nDRAFT ") < shown.index("\nTEMPLATE ")
+    texts = [line["status"] for line in rig.lines("/api/create", {"model": "second", "from": "first"})]
+    assert not any("draft" in text for text in texts)
+    assert rig.post("/api/copy", {"source": "second", "destination": "third"}).status_code == 200
+    assert drafts(rig, "first") == drafts(rig, "second") == drafts(rig, "third") == [demo]
+    rig.lines("/api/create", {"model": "fourth", "from": "first", "draft_files": {"d.gguf": embed}})
+    assert drafts(rig, "fourth") == [embed]
+
+
+def test_a_draft_is_quantized_when_asked_and_what_is_left_over_goes(rig: Rig, parts: list[Path]) -> None:
+    files = {path.name: put(rig, path) for path in parts}
+    before = {path.name for path in (rig.store.root / "blobs").iterdir()}
+    body = {"model": "first", "from": "demo", "draft_files": files, "draft_quantize": "q4_0"}
+    texts = [line["status"] for line in rig.lines("/api/create", body)]
+    assert texts.index("quantizing F16 draft model to Q4_0") < texts.index("verifying conversion")
+    [made] = drafts(rig, "first")
+    new = {path.name for path in (rig.store.root / "blobs").iterdir()} - before
+    assert new == {made.replace(":", "-")}  # the joined parts are gone again
+    rig.lines("/api/create", {"model": "second", "from": "demo", "draft_files": files})
+    rig.lines("/api/create", {"model": "third", "from": "second", "draft_quantize": "Q4_0"})
+    assert drafts(rig, "third") == [made]
+    assert config(rig, "third")["file_type"] == "Q8_0"  # of the weights, which stay as they are
+
+
+def test_drafts_that_are_none(rig: Rig) -> None:
+    demo, lora, projector = (put(rig, path) for path in (DEMO, LORA, PROJECTOR))
+    base = {"from": "demo"}
+    assert refused(rig, **base, draft_quantize="Q8_0").startswith("draft_quantize: there is no draft model")
+    assert "draft_files: a draft is the weights of one model" in refused(rig, **base, draft_files={"p": projector})
+    assert "draft_files: l is an adapter" in refused(rig, **base, draft_files={"l": lora})
+    assert "draft_files: " in refused(rig, **base, draft_files={"a": demo, "b": demo})
+    assert refused(rig, draft_files={"a": demo}) == "neither 'from' or 'files' was specified"
+    assert refused(rig, **base, draft_files={"a": "x"}) == "invalid digest format"
+    assert "supported types are" in refused(rig, **base, draft_files={"a": demo}, draft_quantize="Q9")
+    assert "only supported for F16" in refused(rig, **base, draft_files={"a": demo}, draft_quantize="Q4_0")
+    for remote in ({"from": "big:cloud"}, {"from": "demo", "remote_host": "ollama.com"}):
+        assert refused(rig, **remote, draft_files={"a": demo}) == "DRAFT cannot be used with remote models"
+
+
 # ---------------------------------------------------------------- files
 
 
@@ -253,15 +364,6 @@ def archives() -> dict[str, bytes]:
 )
 def test_s08_s32_s43_g19_files_that_are_no_models(rig: Rig, name: str, data: bytes, text: str) -> None:
     assert text in refused(rig, files={name: put(rig, data)})
-
-
-def test_safetensors_are_refused_naming_the_architecture(rig: Rig) -> None:
-    weights = put(rig, (80).to_bytes(8, "little") + b'{"a":1}' + bytes(90))
-    about = put(rig, json.dumps({"architectures": ["LlamaForCausalLM"]}).encode())
-    text = refused(rig, files={"model.safetensors": weights, "config.json": about})
-    assert "(LlamaForCausalLM) is not available yet" in text
-    odd = put(rig, b'{"architectures": ["<script>"]}')
-    assert "safetensors is not available yet" in refused(rig, files={"m.safetensors": weights, "config.json": odd})
 
 
 def test_s28_a_path_is_answered_alike_whether_it_exists_or_not(rig: Rig) -> None:

@@ -73,7 +73,7 @@ def test_tool_calls_carry_their_arguments_as_objects_and_results_their_names() -
         ),
         (
             {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[]"}}]},
-            "messages[1].tool_calls",
+            "messages[1].tool_calls[0].function.arguments",
             "invalid tool call arguments",
         ),
     ],
@@ -86,7 +86,9 @@ def test_h15_a_bad_message_is_named_by_its_index(message: dict[str, Any], place:
 
 def test_h15_arguments_that_are_no_json_are_a_bad_request() -> None:
     call = {"function": {"name": "f", "arguments": "{"}}
-    assert "invalid JSON" in refused(messages=[{"role": "assistant", "tool_calls": [call]}]).message
+    error = refused(messages=[{"role": "assistant", "tool_calls": [call]}])
+    assert error.param == "messages[0].tool_calls[0].function.arguments"
+    assert error.message.startswith(f"{error.param}: invalid JSON")
 
 
 def test_no_messages_and_too_many_are_refused() -> None:
@@ -99,11 +101,27 @@ def test_no_messages_and_too_many_are_refused() -> None:
     [
         *("http://10.0.0.1/x.png", "https://ok.example/x", "file:///etc/passwd", "gopher://x", "//127.0.0.1"),
         *("http://ok.example\\@127.0.0.1/", "http://ok#@127.0.0.1", "data:text/html;base64,AAAA"),
+        *("data:image/png;base64,A", "data:image/png,AAAA", "data:image/gif;base64,AAAA", "", None, 5),
     ],
 )
 @pytest.mark.parametrize("wrap", [True, False])
-def test_s20_images_are_needs_of_the_model_and_never_fetched(url: str, wrap: bool) -> None:
+def test_s20_an_image_is_data_and_never_fetched(url: object, wrap: bool) -> None:
     part = {"type": "image_url", "image_url": {"url": url} if wrap else url}
+    message = refused(messages=[{"role": "user", "content": [part]}]).message
+    words = "use base64 encoded data" if str(url).startswith("http") else "invalid image input"
+    assert message.startswith("messages[0].content[0]: ")
+    assert (words if isinstance(url, str) else "invalid message format") in message
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": "data:image/png;base64,AAAA"},
+        {"type": "image_url", "image_url": {"url": "data:;base64,AAAA", "detail": "low"}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+    ],
+)
+def test_pictures_and_sounds_are_needs_of_the_model(part: dict[str, object]) -> None:
     assert chat(messages=[{"role": "user", "content": [part]}]).needs == ("vision",)
 
 
@@ -141,13 +159,14 @@ def test_what_is_sent_goes_by_ollamas_names() -> None:
 def test_max_completion_tokens_is_honoured() -> None:
     assert chat(max_completion_tokens=3).options == {"num_predict": 3}
     assert chat(max_completion_tokens=3, max_tokens=9).options == {"num_predict": 3}
+    assert chat(max_tokens=-1).options == {"num_predict": -1}
 
 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
         ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": -3}, "max_tokens"),
         ({"max_tokens": 2**40}, "max_tokens"),
         ({"temperature": -1}, "temperature"),
         ({"top_p": 1.5}, "top_p"),
@@ -161,7 +180,7 @@ def test_max_completion_tokens_is_honoured() -> None:
         ({"logit_bias": {"1": 101}}, "logit_bias"),
         ({"logit_bias": {str(n): 1 for n in range(2000)}}, "logit_bias"),
         ({"top_logprobs": 21}, "top_logprobs"),
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
         ({"n": 0}, "n"),
         ({"n": 2**70}, "n"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
@@ -256,7 +275,7 @@ def test_several_prompts_and_token_ids_are_refused(prompt: Any) -> None:
         completion(prompt=prompt)
 
 
-@pytest.mark.parametrize("body", [{"echo": True}, {"best_of": 2}, {"n": 2}])
+@pytest.mark.parametrize("body", [{"echo": True}, {"best_of": 2}])
 def test_what_is_not_there_yet_is_refused_by_name(body: dict[str, Any]) -> None:
     with pytest.raises(Unsupported, match=f"{next(iter(body))}.*not available") as caught:
         completion(**body)

@@ -3,7 +3,7 @@ import { embed, generateText, stepCountIs, streamText, tool } from "ai";
 import { createOllama } from "ollama-ai-provider-v2";
 import { z } from "zod";
 
-const { POWERD_URL: url, POWERD_MODEL: name, POWERD_EMBEDS: embeds } = process.env;
+const { POWERD_URL: url, POWERD_MODEL: name, POWERD_EMBEDDER: embedder } = process.env;
 const ollama = createOllama({ baseURL: `${url}/api` });
 const model = ollama(name);
 const called = [];
@@ -13,7 +13,7 @@ const tools = {
     inputSchema: z.object({ city: z.string() }),
     execute: async ({ city }) => {
       called.push(city);
-      return { temperature: 21, sky: "sunny" };
+      return { temperature: 21, condition: "sunny" };
     },
   }),
 };
@@ -22,5 +22,5 @@ const chat = await generateText({ model, prompt: "What is 2 + 3?" });
 const stream = [];
 for await (const part of streamText({ model, prompt: "What is 2 + 3?" }).textStream) stream.push(part);
 const answer = await generateText({ model, prompt: "What is the weather in Paris?", tools, stopWhen: stepCountIs(3) });
-const vector = embeds === "1" ? (await embed({ model: ollama.embedding(name), value: "a text" })).embedding : [];
+const { embedding: vector } = await embed({ model: ollama.embedding(embedder), value: "a text" });
 console.log("\n" + JSON.stringify({ chat: chat.text, stream, called: called[0], answer: answer.text, vector: vector.length }));

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import litellm
-from told import EMBEDS, MODEL, QUESTION, RESULT, TOOL, URL, WEATHER, tell
+from told import EMBEDDER, MODEL, QUESTION, RESULT, TOOL, URL, WEATHER, tell
 
 
 def ask(messages: list[Any], **more: Any) -> Any:
@@ -21,7 +21,5 @@ first = ask(messages, tools=[TOOL]).choices[0].message
 call = first.tool_calls[0]
 messages += [first.model_dump(), {"role": "tool", "tool_call_id": call.id, "content": RESULT}]
 answer = ask(messages, tools=[TOOL]).choices[0].message.content
-vector = (
-    litellm.embedding(model=f"ollama/{MODEL}", api_base=URL, input=["a text"]).data[0]["embedding"] if EMBEDS else []
-)
+vector = litellm.embedding(model=f"ollama/{EMBEDDER}", api_base=URL, input=["a text"]).data[0]["embedding"]
 tell(chat=chat, stream=stream, called=json.loads(call.function.arguments)["city"], answer=answer, vector=len(vector))

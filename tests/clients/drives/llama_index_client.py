@@ -6,7 +6,7 @@ from llama_index.core.llms import ChatMessage, MessageRole
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.llms.ollama import Ollama
-from told import EMBEDS, MODEL, QUESTION, RESULT, URL, WEATHER, tell
+from told import EMBEDDER, MODEL, QUESTION, RESULT, URL, WEATHER, tell
 
 
 def get_weather(city: str) -> str:
@@ -22,7 +22,7 @@ first = llm.chat_with_tools([tool], user_msg=WEATHER)
 call = llm.get_tool_calls_from_response(first)[0]
 messages = [ChatMessage(WEATHER), first.message, ChatMessage(RESULT, role=MessageRole.TOOL, tool_name=call.tool_name)]
 answer = llm.chat_with_tools([tool], chat_history=messages)
-vector = OllamaEmbedding(model_name=MODEL, base_url=URL).get_text_embedding("a text") if EMBEDS else []
+vector = OllamaEmbedding(model_name=EMBEDDER, base_url=URL).get_text_embedding("a text")
 tell(
     chat=chat.message.content,
     stream=stream,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import llm
-from told import EMBEDS, MODEL, QUESTION, RESULT, WEATHER, tell
+from told import EMBEDDER, MODEL, QUESTION, RESULT, WEATHER, tell
 
 called: list[str] = []
 
@@ -14,9 +14,9 @@ def get_weather(city: str) -> str:
     return RESULT
 
 
-model = llm.get_model(MODEL)
+model = llm.get_model(f"ollama/{MODEL}")
 chat = model.prompt(QUESTION, stream=False).text()
 stream = list(model.prompt(QUESTION))
 answer = model.chain(WEATHER, tools=[get_weather]).text()
-vector = llm.get_embedding_model(MODEL).embed("a text") if EMBEDS else []
+vector = llm.get_embedding_model(f"ollama/{EMBEDDER}").embed("a text")
 tell(chat=chat, stream=stream, called=called[0], answer=answer, vector=len(vector))

@@ -9,10 +9,10 @@ from typing import Any
 
 URL = os.environ["POWERD_URL"]
 MODEL = os.environ["POWERD_MODEL"]
-EMBEDS = os.environ.get("POWERD_EMBEDS") == "1"
+EMBEDDER = os.environ["POWERD_EMBEDDER"]
 QUESTION = "What is 2 + 3?"
 WEATHER = "What is the weather in Paris?"
-RESULT = '{"temperature": 21, "sky": "sunny"}'
+RESULT = '{"temperature": 21, "condition": "sunny"}'
 TOOL: dict[str, Any] = {
     "type": "function",
     "function": {

@@ -51,7 +51,7 @@ def test_a_bracket_of_markup_outside_of_strings_is_the_end(size: int) -> None:
     assert ends('{"a": {"b": 1} </call>', size) == 15
 
 
-def test_too_deep_is_the_end() -> None:
+def test_s55_too_deep_is_the_end() -> None:
     extent = Extent()
     assert extent.follow('{"a":' + "[" * MAX_DEPTH, 0) == 5 + MAX_DEPTH - 1
     assert decode('{"a":' + "[" * (MAX_DEPTH - 1), extent.lacks) is None

@@ -49,7 +49,7 @@ def test_blanks_beside_calls_are_dropped(blanks: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["lfm2", "gemma4", "functiongemma"])
-def test_values_nested_too_deep_are_text(family: str) -> None:
+def test_s55_values_nested_too_deep_are_text(family: str) -> None:
     opened = {"lfm2": "<|tool_call_start|>[time(a="}.get(family, BY_NAME[family].begins[0] + "call:time{a:")
     text = opened + "[" * 100_000
     assert read(reader(family), [text]) == (("content", text),)

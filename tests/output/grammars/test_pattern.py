@@ -62,7 +62,7 @@ def test_no_pattern_makes_the_check_fail(pattern: str) -> None:
 
 
 def test_the_check_is_fast() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     for pattern in ("(" * 512, "a{1,9}" * 85, "[" * 512, "(a|b)*" * 80):
         fault(pattern)
-    assert time.perf_counter() - begun < 0.05
+    assert time.process_time() - begun < 0.05

@@ -46,6 +46,13 @@ def test_only_the_newest_are_kept_with_their_blobs_and_numbers_never_come_back(t
     assert History(tmp_path, keep=2).next_number() == 5
 
 
+def test_an_old_generation_that_cannot_be_deleted_hinders_no_new_one(tmp_path: Path) -> None:
+    (tmp_path / "000001.json").mkdir()
+    history = History(tmp_path, keep=1)
+    history.accept(record(2, "new"), {})
+    assert history.latest() == record(2, "new")
+
+
 @pytest.mark.parametrize("torn", [b"\xff\xfe", b"", b"{", b'{"number": 7}', b"[]"])
 def test_k07_an_unreadable_generation_is_passed_over(tmp_path: Path, torn: bytes) -> None:
     history = History(tmp_path, keep=5)

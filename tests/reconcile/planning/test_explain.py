@@ -31,7 +31,7 @@ models:
     keep_alive: always
     system: Be brief.
     parameters: {temperature: 0.5}
-  other: {source: 'builtin:demo'}
+  other: {source: 'builtin:demo', pooling: last}
 """
 
 
@@ -72,6 +72,8 @@ def test_the_entry_the_defaults_and_what_is_built_in_are_told_apart(store: Store
     assert coder["parameters.top_k"] == (7, "/m.yaml:4 (defaults)")
     assert coder["kv_cache"] == ("f16", "built-in")
     assert coder["gpu_layers"][1] == "automatic"
+    assert coder["pooling"] == ("mean", "automatic")
+    assert told(subject(store, "other"))["pooling"] == ("last", "/m.yaml:12")
     assert told(subject(store, "other"))["keep_alive"] == ("300s", "built-in")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings
-from told import EMBEDS, MODEL, QUESTION, RESULT, URL, WEATHER, tell
+from told import EMBEDDER, MODEL, QUESTION, RESULT, URL, WEATHER, tell
 
 
 @tool
@@ -21,5 +21,5 @@ bound = model.bind_tools([get_weather])
 first = bound.invoke(WEATHER)
 call = first.tool_calls[0]
 answer = bound.invoke([HumanMessage(WEATHER), first, ToolMessage(RESULT, tool_call_id=call["id"])])
-vector = OllamaEmbeddings(model=MODEL, base_url=URL).embed_query("a text") if EMBEDS else []
+vector = OllamaEmbeddings(model=EMBEDDER, base_url=URL).embed_query("a text")
 tell(chat=chat.content, stream=stream, called=call["args"]["city"], answer=answer.content, vector=len(vector))
