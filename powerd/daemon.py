@@ -45,7 +45,6 @@ from powerd.ollama_variables import without_effect
 from powerd.paths import Paths
 from powerd.protocol import Deployment
 from powerd.pulse import Heart, Pulse, Supervisor, answers
-from powerd.reconcile.acquire import Reach
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.entry import Tools
 from powerd.reconcile.generations.history import History
@@ -54,11 +53,12 @@ from powerd.reconcile.health.devicecare import DeviceCare
 from powerd.reconcile.health.readiness import Readiness
 from powerd.reconcile.library import Library
 from powerd.reconcile.pulls import Pulls
+from powerd.reconcile.reach import Reach
 from powerd.reconcile.reconciler import Reconciler
 from powerd.settings import Settings, host_port
 from powerd.sources.configured import outbound_config
-from powerd.sources.hub_model import HubConfig
-from powerd.sources.outbound import Outbound
+from powerd.sources.hub.model import HubConfig
+from powerd.sources.transport.outbound import Outbound
 from powerd.store.lower import default_lower
 from powerd.store.store import Store
 

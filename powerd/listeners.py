@@ -82,7 +82,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
 def bind_unix(path: Path) -> socket.socket:
     """A listening Unix socket of mode 0660 in a directory of mode 0750; these are the access control.
 
-    A socket file left behind is replaced only after connecting to it failed. Raises CannotListen.
+    A socket file left behind is replaced only after connecting to it was refused. Raises CannotListen.
     """
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise CannotListen(
@@ -113,12 +113,14 @@ def _clear_stale(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise CannotListen(f"{path} exists and is not a socket; move it away or choose another path with --socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
+        probe.setblocking(False)  # the event loop waits for nobody
         try:
             probe.connect(str(path))
-        except OSError:
-            path.unlink()
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
             return
+        except BlockingIOError:
+            pass  # somebody is there, with more callers than are accepted
     raise CannotListen(f"another powerd already answers on {path}")
 
 

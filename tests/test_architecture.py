@@ -140,6 +140,14 @@ PURE = (
     "convert/pretokenizers.py",
     "convert/sentencepiece.py",
     "convert/specials.py",
+    "sources/source.py",
+    "sources/wellknown.py",
+    "sources/transport/answer.py",
+    "sources/transport/origin.py",
+    "sources/transport/parts.py",
+    "sources/hub/files.py",
+    "sources/hub/reference.py",
+    "sources/registry/challenge.py",
     "fleet/state.py",
     "fleet/board.py",
     "fleet/admission.py",
@@ -162,7 +170,9 @@ PURE = (
     "reconcile/generations/lock.py",
     "reconcile/wishes.py",
     "reconcile/conditions.py",
-    "reconcile/creation.py",
+    "reconcile/written.py",
+    "reconcile/making/creation.py",
+    "reconcile/making/automatic.py",
     "api/ollama/schema.py",
     "api/ollama/translate.py",
     "api/ollama/frames.py",
@@ -248,6 +258,21 @@ def test_dialects_are_blind_to_each_other() -> None:
     for dialect, other in itertools.permutations(("anthropic", "ollama", "openai", "short"), 2):
         for path in (ROOT / "powerd/api" / dialect).glob("*.py"):
             assert not [module for module in imports(path) if module.startswith(f"powerd.api.{other}")], path
+
+
+def test_the_hub_and_the_registries_are_blind_to_each_other() -> None:
+    for here, other in itertools.permutations(("hub", "registry"), 2):
+        for path in (ROOT / "powerd/sources" / here).glob("*.py"):
+            assert not [module for module in imports(path) if module.startswith(f"powerd.sources.{other}")], path
+
+
+def test_only_three_modules_of_the_hub_s_room_import_its_library() -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if any(m.split(".")[0] in {"huggingface_hub", "httpx2"} for m in imports(path))
+    }
+    assert users == {f"powerd/sources/hub/{name}.py" for name in ("client", "failures", "guard")}
 
 
 def test_only_runner_llama_imports_the_engine() -> None:

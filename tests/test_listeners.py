@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
 import stat
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,32 @@ def test_c01_a_stale_socket_is_replaced_only_after_connecting_failed(tmp_path: P
         bind_unix(path)
     with bind_unix(path) as again:
         assert again.getsockname() == str(path)
+
+
+def test_c01_a_socket_whose_owner_is_too_busy_to_accept_is_neither_waited_for_nor_taken(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with contextlib.ExitStack() as sockets:
+        owner, *callers = (sockets.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(4))
+        owner.bind(str(path))
+        owner.listen(0)
+        for caller in callers:
+            caller.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                caller.connect(str(path))
+        started = time.monotonic()
+        with pytest.raises(CannotListen, match="another powerd already answers"):
+            bind_unix(path)
+        assert time.monotonic() - started < 0.5
+        assert path.exists()
+
+
+def test_c01_a_socket_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as owner:
+        owner.bind(str(path))
+        with pytest.raises(CannotListen, match="cannot make the control socket"):
+            bind_unix(path)
+        assert path.exists()
 
 
 def test_c01_anything_else_at_the_path_is_left_alone(tmp_path: Path) -> None:

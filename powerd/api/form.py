@@ -30,8 +30,10 @@ def parsed(content_type: str, body: bytes) -> Form:
         raise _unread("no multipart boundary param in Content-Type")
     try:
         return _parsed(boundary, body)
+    except UnicodeDecodeError:
+        raise _unread("a field is not UTF-8") from None
     except (MultipartError, ValueError) as error:
-        raise _unread(str(error)) from None
+        raise _unread(str(error.args[0])) from None  # what follows is another exception
 
 
 def _parsed(boundary: str, body: bytes) -> Form:

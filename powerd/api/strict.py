@@ -95,6 +95,13 @@ def check_shape(body: bytes) -> None:
         raise BadRequest(f"invalid JSON: nested deeper than {MAX_DEPTH} or not closed")
 
 
+def counted(body: bytes) -> tuple[int, int]:
+    """How many arrays and objects a JSON text has, and how many values at most. Raises BadRequest."""
+    outside = _outside_strings(body)
+    containers = outside.count(b"[") + outside.count(b"{")
+    return containers, containers + outside.count(b",")
+
+
 def _outside_strings(body: bytes) -> bytes:
     """What is left of a JSON text when its strings are taken out. Raises BadRequest for too many."""
     if b"\\" in body:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from powerd.api.strict import loads
+from powerd.api.strict import MAX_CONTAINERS, MAX_VALUES, counted, loads
 from powerd.errors import BadRequest
 
 MAX_TOOLS = 512
@@ -69,12 +70,34 @@ def chosen(choice: Any, name: Any, offered: Tools, form: str) -> tuple[str, Tool
     return name, named
 
 
-def arguments(place: str, text: str) -> dict[str, Any]:
-    """The arguments of a call that OpenAI's clients send back as text. Raises BadRequest, which names `place`."""
-    try:
-        value = loads(text.encode()) if text else {}
-    except BadRequest as error:
-        raise BadRequest(f"{place}: {error.message}", place) from None
-    if not isinstance(value, dict):
-        raise BadRequest(f"{place}: invalid tool call arguments", place)
-    return value
+@dataclass(slots=True)
+class Arguments:
+    """Reads the arguments of the calls that OpenAI's clients send back as text.
+
+    A body counts such a text as one value, whatever it holds; so all of a request's together are bounded as a body is.
+    """
+
+    _containers: int = 0  # arrays and objects so far
+    _values: int = 0
+
+    def read(self, place: str, text: str) -> dict[str, Any]:
+        """The arguments of one call. Raises BadRequest, which names `place`."""
+        try:
+            value = self._loaded(text.encode()) if text else {}
+        except BadRequest as error:
+            raise BadRequest(f"{place}: {error.message}", place) from None
+        if not isinstance(value, dict):
+            raise BadRequest(f"{place}: invalid tool call arguments", place)
+        return value
+
+    def _loaded(self, text: bytes) -> Any:
+        value = loads(text)
+        containers, values = counted(text)
+        self._containers += containers
+        self._values += values
+        if self._containers > MAX_CONTAINERS or self._values > MAX_VALUES:
+            raise BadRequest(
+                f"the arguments of all calls together hold more than {MAX_CONTAINERS} arrays and objects or "
+                f"{MAX_VALUES} values"
+            )
+        return value

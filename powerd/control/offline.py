@@ -28,17 +28,17 @@ from powerd.fleet.terms import FleetConfig
 from powerd.machine import engine
 from powerd.paths import Paths
 from powerd.quantities import show_bytes
-from powerd.reconcile.acquire import Reach
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.generations.generation import Generations
 from powerd.reconcile.generations.history import History
 from powerd.reconcile.planning.diff import diff
 from powerd.reconcile.planning.planning import plan
 from powerd.reconcile.planning.standstill import Machine, entries_of, ground_of
+from powerd.reconcile.reach import Reach
 from powerd.settings import Settings
 from powerd.sources.configured import outbound_config
-from powerd.sources.hub_model import HubConfig
-from powerd.sources.outbound import Outbound
+from powerd.sources.hub.model import HubConfig
+from powerd.sources.transport.outbound import Outbound
 from powerd.store.lower import default_lower
 from powerd.store.store import Store
 

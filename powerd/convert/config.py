@@ -42,6 +42,13 @@ class Config:
             raise self.wrong(field, "a number")
         return float(value)
 
+    def positive(self, field: str, default: float | None = None) -> float:
+        """A finite number above 0. Raises BadRequest as `integer` does."""
+        value = self.number(field, default)
+        if not value > 0:
+            raise self.wrong(field, "a number above 0")
+        return value
+
     def flag(self, field: str, default: bool) -> bool:
         """True or false. Raises BadRequest for anything else."""
         value = self._value(field, default)

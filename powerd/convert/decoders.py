@@ -13,6 +13,7 @@ from powerd.convert.checkpoint import Weight
 from powerd.convert.config import Config
 from powerd.convert.hyperparameters import (
     describe,
+    describe_experts,
     describe_rope,
     head_width,
     heads,
@@ -21,6 +22,7 @@ from powerd.convert.hyperparameters import (
     local_theta,
     require,
     rope,
+    rotated_width,
 )
 from powerd.convert.mxfp4 import MXFP4, every_other
 from powerd.convert.tensors import Planned, literal, part, permuted
@@ -44,8 +46,7 @@ def llama(config: Config, writer: Any) -> None:
 def mixtral(config: Config, writer: Any) -> None:
     """Llama with experts."""
     llama(config, writer)
-    writer.add_expert_count(config.integer("num_local_experts", most=4096))
-    writer.add_expert_used_count(config.integer("num_experts_per_tok", most=4096))
+    describe_experts(config, writer, "num_local_experts", "num_experts_per_tok")
 
 
 def rotated_in_pairs(weight: Weight, config: Config) -> Iterable[Weight]:
@@ -94,8 +95,7 @@ def qwen_experts(config: Config, writer: Any) -> None:
     require(config, "decoder_sparse_step", (1, None), "in llama.cpp each layer of it has experts")
     require(config, "norm_topk_prob", (True,), "llama.cpp always normalises the experts' weights")
     qwen(config, writer)
-    writer.add_expert_count(config.integer(config.first("num_experts", "num_local_experts"), most=4096))
-    writer.add_expert_used_count(config.integer("num_experts_per_tok", most=4096))
+    describe_experts(config, writer, config.first("num_experts", "num_local_experts"), "num_experts_per_tok")
     writer.add_expert_feed_forward_length(config.integer("moe_intermediate_size"))
 
 
@@ -171,7 +171,7 @@ def phi3(config: Config, writer: Any) -> None:
     describe_rope(found, writer, others=("longrope", "su"))
     trained = found.integer("original_max_position_embeddings", config.integer("max_position_embeddings"))
     writer.add_rope_scaling_orig_ctx_len(trained)
-    writer.add_rope_dimension_count(int(found.number("partial_rotary_factor", 1.0) * head_width(config)))
+    writer.add_rope_dimension_count(rotated_width(config, found.number("partial_rotary_factor", 1.0)))
     writer.add_sliding_window(config.integer("sliding_window", 0, least=0))
     if found.text("rope_type") in ("longrope", "su"):
         writer.add_rope_scaling_attn_factors(_longrope_attention(config, found, trained))
@@ -189,7 +189,7 @@ def phi3_factors(config: Config) -> list[Planned]:
     found = rope(config)
     if found.text("rope_type") not in ("longrope", "su"):
         return []
-    count = int(found.number("partial_rotary_factor", 1.0) * head_width(config)) // 2
+    count = rotated_width(config, found.number("partial_rotary_factor", 1.0)) // 2
     for field in ("long_factor", "short_factor"):
         if len(found.numbers(field)) != count:
             raise found.wrong(field, f"{count} numbers")
@@ -226,7 +226,7 @@ def cohere(config: Config, writer: Any) -> None:
     describe(config, writer)
     require(rope(config), "rope_type", ("default",))
     describe_rope(rope(config), writer)
-    writer.add_layer_norm_eps(config.number("layer_norm_eps", 1e-5))
+    writer.add_layer_norm_eps(config.positive("layer_norm_eps", 1e-5))
     writer.add_logit_scale(config.number("logit_scale"))
     writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
 
@@ -238,11 +238,11 @@ def cohere2(config: Config, writer: Any) -> None:
     describe(config, writer)
     require(rope(config), "rope_type", ("default",))
     describe_rope(rope(config), writer)
-    writer.add_layer_norm_eps(config.number("layer_norm_eps", 1e-5))
+    writer.add_layer_norm_eps(config.positive("layer_norm_eps", 1e-5))
     writer.add_logit_scale(config.number("logit_scale"))
     writer.add_sliding_window(config.integer("sliding_window"))
     writer.add_vocab_size(config.integer("vocab_size"))
-    writer.add_rope_dimension_count(int(config.number("rotary_pct", 1.0) * head_width(config)))
+    writer.add_rope_dimension_count(rotated_width(config, config.number("rotary_pct", 1.0)))
     writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
 
 
@@ -256,8 +256,11 @@ def gpt_oss(config: Config, writer: Any) -> None:
     describe(config, writer)
     describe_rope(rope(config), writer, theta=150_000.0)
     writer.add_sliding_window(config.integer("sliding_window"))
-    writer.add_expert_count(config.integer(config.first("num_local_experts", "num_experts"), most=4096))
-    writer.add_expert_used_count(config.integer(config.first("num_experts_per_tok", "experts_per_token"), most=4096))
+    count, used = (
+        config.first("num_local_experts", "num_experts"),
+        config.first("num_experts_per_tok", "experts_per_token"),
+    )
+    describe_experts(config, writer, count, used)
     writer.add_expert_feed_forward_length(config.integer("intermediate_size"))
 
 

@@ -20,7 +20,7 @@ def bert(config: Config, writer: Any) -> None:
     require(config, "hidden_act", ("gelu", None))
     require(config, "position_embedding_type", ("absolute", None))
     describe(config, writer)
-    writer.add_layer_norm_eps(config.number("layer_norm_eps", 1e-12))
+    writer.add_layer_norm_eps(config.positive("layer_norm_eps", 1e-12))
     writer.add_causal_attention(False)
     writer.add_token_type_count(config.integer("type_vocab_size", 1))
 
@@ -44,7 +44,7 @@ def nomic(config: Config, writer: Any) -> None:
     positions = config.integer(config.first("max_position_embeddings", "n_positions"))
     trained = min(positions, config.integer("max_trained_positions", 2048))
     describe(Config({**config.values, "max_position_embeddings": trained}, config.name), writer)
-    writer.add_layer_norm_eps(config.number(config.first("layer_norm_epsilon", "layer_norm_eps"), 1e-12))
-    writer.add_rope_freq_base(rope(config).number("rope_theta", config.number("rotary_emb_base", 1000.0)))
+    writer.add_layer_norm_eps(config.positive(config.first("layer_norm_epsilon", "layer_norm_eps"), 1e-12))
+    writer.add_rope_freq_base(rope(config).positive("rope_theta", config.positive("rotary_emb_base", 1000.0)))
     writer.add_causal_attention(False)
     writer.add_token_type_count(config.integer("type_vocab_size", 2))

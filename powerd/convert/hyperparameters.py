@@ -12,6 +12,8 @@ from powerd.convert.config import Config
 from powerd.errors import BadRequest
 
 MAX_LAYERS = 1024
+#: LLAMA_MAX_EXPERTS; with more, llama.cpp ends the process.
+MAX_EXPERTS = 512
 
 
 def layers(config: Config) -> int:
@@ -20,19 +22,44 @@ def layers(config: Config) -> int:
 
 
 def heads(config: Config) -> tuple[int, int]:
-    """Heads of queries, and those of keys and values."""
+    """Heads of queries, and those of keys and values, each of which serves as many of the former."""
     queries = config.integer(config.first("num_attention_heads", "n_head"), most=65536)
-    return queries, config.integer("num_key_value_heads", queries, most=queries)
+    keys = config.integer("num_key_value_heads", queries, most=queries)
+    if queries % keys:
+        raise config.wrong("num_key_value_heads", f"a divisor of {queries}, the heads of queries")
+    return queries, keys
 
 
 def head_width(config: Config) -> int:
-    """Values in a head."""
-    return config.integer("head_dim", config.integer(config.first("hidden_size", "n_embd")) // heads(config)[0])
+    """Values in a head. Raises BadRequest for a number that cannot be rotated in pairs."""
+    hidden = config.first("hidden_size", "n_embd")
+    width = config.integer("head_dim", config.integer(hidden) // heads(config)[0], least=0)
+    if width < 2 or width % 2:
+        field = "head_dim" if "head_dim" in config else hidden
+        raise config.wrong(field, f"such that a head has an even number of values, not {width}")
+    return width
+
+
+def rotated_width(config: Config, fraction: float) -> int:
+    """Of the values in a head, how many are rotated. Raises BadRequest where these are no pairs."""
+    width = head_width(config)
+    rotated = int(fraction * width)
+    if not 2 <= rotated <= width or rotated % 2:
+        raise BadRequest(f"{config.name}: of a head's {width} values, {rotated} cannot be rotated in pairs", "files")
+    return rotated
+
+
+def describe_experts(config: Config, writer: Any, count: str, used: str) -> None:
+    """How many experts a layer has, and how many of them a token uses, by the names of the two fields."""
+    experts = config.integer(count, most=MAX_EXPERTS)
+    writer.add_expert_count(experts)
+    writer.add_expert_used_count(config.integer(used, most=experts))
 
 
 def describe(config: Config, writer: Any) -> None:
     """What the architectures have in common: sizes, and the root mean square norm's epsilon."""
     queries, keys = heads(config)
+    head_width(config)
     writer.add_block_count(layers(config))
     writer.add_context_length(config.integer(config.first("max_position_embeddings", "n_positions")))
     writer.add_embedding_length(config.integer(config.first("hidden_size", "n_embd")))
@@ -43,7 +70,7 @@ def describe(config: Config, writer: Any) -> None:
         writer.add_key_length(config.integer("head_dim"))
         writer.add_value_length(config.integer("head_dim"))
     if "rms_norm_eps" in config:
-        writer.add_layer_norm_rms_eps(config.number("rms_norm_eps"))
+        writer.add_layer_norm_rms_eps(config.positive("rms_norm_eps"))
 
 
 def rope(config: Config) -> Config:
@@ -67,7 +94,7 @@ def local_theta(config: Config, default: float) -> float:
     """The rotary embedding's base in layers that have a window; llama.cpp scales it in no way there."""
     section = config.section("rope_parameters").section("sliding_attention")
     require(section, "rope_type", ("default", None))
-    return section.number("rope_theta", config.number("rope_local_base_freq", default))
+    return section.positive("rope_theta", config.positive("rope_local_base_freq", default))
 
 
 def describe_rope(found: Config, writer: Any, *, theta: float = 10_000.0, others: tuple[str, ...] = ()) -> None:
@@ -75,7 +102,7 @@ def describe_rope(found: Config, writer: Any, *, theta: float = 10_000.0, others
 
     `others` are types that the architecture itself sees to.
     """
-    writer.add_rope_freq_base(found.number("rope_theta", theta))
+    writer.add_rope_freq_base(found.positive("rope_theta", theta))
     kind = found.text("rope_type")
     if kind in ("default", *others):
         return
@@ -86,7 +113,7 @@ def describe_rope(found: Config, writer: Any, *, theta: float = 10_000.0, others
             "files",
         )
     writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR if kind == "linear" else gguf.RopeScalingType.YARN)
-    writer.add_rope_scaling_factor(found.number("factor"))
+    writer.add_rope_scaling_factor(found.positive("factor"))
     if kind == "yarn":
         _describe_yarn(found, writer)
 
@@ -117,7 +144,7 @@ def llama3_factors(found: Config, width: int) -> list[float]:
     if not (factor > 0 and 0 < low < high):
         raise BadRequest(f"{found.name}: factor, low_freq_factor and high_freq_factor do not fit together", "files")
     exponents = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
-    frequencies = np.float32(1.0) / np.power(np.float32(found.number("rope_theta", 10_000.0)), exponents)
+    frequencies = np.float32(1.0) / np.power(np.float32(found.positive("rope_theta", 10_000.0)), exponents)
     return [_stretched(2 * math.pi / float(each), factor, low, high, trained) for each in frequencies]
 
 

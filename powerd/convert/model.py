@@ -44,6 +44,7 @@ def convert(checkpoint: Checkpoint, destination: Path, on_progress: Callable[[in
         _pool(checkpoint, writer)
     _describe_types(tensors, writer)
     tokens = vocabulary.read(checkpoint, size)
+    tokens.check()
     tokens.describe(writer)
     specials.describe(checkpoint, tokens, config, writer)
     write(destination, writer, tensors, _releasing(checkpoint, on_progress))

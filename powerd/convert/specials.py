@@ -28,10 +28,7 @@ def describe(checkpoint: Checkpoint, vocabulary: Vocabulary, config: Config, wri
     numbers = {token: number for number, token in enumerate(vocabulary.tokens)}
     found = _special(checkpoint, settings, config, numbers)
     if vocabulary.model == "bert":
-        for role, substitute in (("bos", "cls"), ("eos", "sep")):
-            number = _named(settings, substitute, numbers)
-            if number is not None:
-                found[role] = number
+        _frame_words(settings, numbers, found)
     for role, number in found.items():
         getattr(writer, f"add_{role}_token_id")(number)
     _describe_turn_end(checkpoint, found.get("eos"), len(numbers), writer)
@@ -59,6 +56,20 @@ def _special(checkpoint: Checkpoint, settings: Config, config: Config, numbers: 
                 found[role] = number
                 break
     return found
+
+
+def _frame_words(settings: Config, numbers: Mapping[str, int], found: dict[str, int]) -> None:
+    """What stands around and for the words of a BERT.
+
+    Where a GGUF does not say it, llama.cpp takes the numbers of the first BERT, and ends the process where there are
+    none such.
+    """
+    for role, name in (("bos", "cls"), ("eos", "sep"), ("sep", "sep"), ("unk", "unk")):
+        number = _named(settings, name, numbers)
+        number = found.get(role, numbers.get(f"[{name.upper()}]")) if number is None else number
+        if number is None:
+            raise BadRequest(f"{settings.name}: {name}_token is no token of the tokenizer's", "files")
+        found[role] = number
 
 
 def _named(settings: Config, role: str, numbers: Mapping[str, int]) -> int | None:

@@ -55,6 +55,19 @@ class Vocabulary:
         if self.strip_accents is not None:
             writer.add_bool("tokenizer.ggml.normalizer.strip_accents", self.strip_accents)
 
+    def check(self) -> None:
+        """Raise BadRequest for what llama.cpp ends the process for: a text twice, and bytes without a token."""
+        numbers: dict[str, int] = {}
+        for number, token in enumerate(self.tokens):
+            if token and numbers.setdefault(token, number) != number:
+                raise BadRequest(
+                    f"the tokenizer has {token[:40]!r} twice, as {numbers[token]} and as {number}", "files"
+                )
+        if self.model == "llama":
+            for byte in range(256):
+                if f"<0x{byte:02X}>" not in numbers and not (byte < 128 and chr(byte) in numbers):
+                    raise BadRequest(f"the tokenizer has no token <0x{byte:02X}>, for texts with such a byte", "files")
+
 
 def read(checkpoint: Checkpoint, size: int) -> Vocabulary:
     """The tokenizer of a checkpoint whose embeddings have `size` rows. Raises BadRequest.

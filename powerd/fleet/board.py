@@ -64,7 +64,7 @@ class Board:
             self._forget_cold()
             entry = self.entries[deployment.key] = Entry(deployment.key, deployment, model, Story())
         entry.deployment = deployment if entry.wish is None else entry.wish.deployment
-        if entry.wish is None and not entry.runners:
+        if entry.wish is None and entry.current is None:  # those on their way out may be of a name that is gone
             entry.model = model
         return entry
 

@@ -278,11 +278,15 @@ class Fleet:
         lease.keep_alive_ignored = grant.keep_alive_ignored
         self._promises.keep(grant.ticket, lease)
 
-    def _again(self, want: Want, lease: Lease, stream: Stream) -> None:
-        """A runner was gone before it read a request it had been given: have another one answer it."""
+    def _again(self, want: Want, lease: Lease, stream: Stream) -> Callable[[], object]:
+        """A runner was gone before it read a request it had been given: have another one answer it.
+
+        Returns what ends the wait for that one.
+        """
         errand = asyncio.create_task(self._resubmit(want, lease, stream))
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
+        return errand.cancel
 
     async def _resubmit(self, want: Want, lease: Lease, stream: Stream) -> None:
         try:

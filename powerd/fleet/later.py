@@ -106,13 +106,13 @@ def meet(board: Board, room: Room, extra: Extra, now: float) -> None:
     asking = [waiter for waiter in runner.queue() if extra.name in missing(runner, waiter)]
     if not asking:
         return  # refused for want of something else
-    if board.ledger.fits(demand.sizes):
+    if board.ledger.fits(demand.sizes) and not room.lacks(demand):
         _promise(board, extra, now)
         return
     others = [] if extra.quiet else _others(board, extra, now)
     victims = room.victims(demand, others)
     if victims is None:
-        refusal = _refusal(board, extra)
+        refusal = _refusal(room, extra)
         for waiter in asking:
             board.refuse(waiter, refusal)
         return
@@ -139,10 +139,10 @@ def _promise(board: Board, extra: Extra, now: float) -> None:
     runner.entry.story.tell(now, f"{show_bytes(need.total)} more are promised for {_KINDS[extra.name].purpose}")
 
 
-def _refusal(board: Board, extra: Extra) -> DoesNotFit:
-    kind, ledger = _KINDS[extra.name], board.ledger
+def _refusal(room: Room, extra: Extra) -> DoesNotFit:
+    kind = _KINDS[extra.name]
     sizes = [
-        f"{show_bytes(size)} on {device}, where {show_bytes(max(0, ledger.free(device)))} are free"
+        f"{show_bytes(size)} on {device}, where {show_bytes(max(0, room.unclaimed(device)))} are free"
         for device, size in extra.demand.sizes.items()
         if size
     ]

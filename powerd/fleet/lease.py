@@ -27,11 +27,11 @@ class Lease:
         process: RunnerProcess,
         context: int,
         give_back: Callable[[], None],
-        again: Callable[[Lease, Stream], None] | None,
+        again: Callable[[Lease, Stream], Callable[[], object]] | None,
         *,
         quiet: bool = False,
     ) -> None:
-        """`again`, if given, is asked once to send a stream's request to another runner."""
+        """`again`, if given, is asked once to send a stream's request to another runner; what it returns stops that."""
         self.context = context  # tokens per sequence actually served
         self.load_ns = 0  # nanoseconds between asking for the lease and having it
         self.quiet = quiet
@@ -39,6 +39,7 @@ class Lease:
         self._process = process
         self._give_back = give_back
         self._again = again
+        self._stop_asking: Callable[[], object] | None = None
         self._open: set[int] = set()
         self._left = False
 
@@ -73,6 +74,8 @@ class Lease:
         if self._left:
             return
         self._left = True
+        if self._stop_asking is not None:
+            self._stop_asking()
         self._open = {number for number in self._open if self._process.owes(number)}
         for number in self._open:
             self._process.cancel(number)
@@ -89,15 +92,12 @@ class Lease:
         """The runner ended before it read this request: have it sent again, unless that was done before."""
         if self._left or self._again is None:
             return False
-        self._again(self, stream)
+        self._stop_asking = self._again(self, stream)
         self._again = None
         return True
 
     def move(self, other: Lease, stream: Stream) -> None:
         """Go on with the place that `other` holds, and send the stream's request there."""
-        if self._left:
-            other.release()
-            return
         self._process, self._give_back, self.context = other._process, other._give_back, other.context
         self._open = set()
         self._send(stream)

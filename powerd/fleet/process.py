@@ -161,6 +161,7 @@ class RunnerProcess:
         self._decode = msgspec.msgpack.Decoder(FromRunner).decode
         self._streams: dict[int, Stream] = {}
         self._fate: PowerError | None = None  # what we told its requests, if we ended it under them
+        self._gone: PowerError | None = None  # what its requests hear, once it has ended
         self._busy_since = 0.0  # when it last began to owe something
 
     @property
@@ -199,7 +200,8 @@ class RunnerProcess:
         try:
             how = await self._child.run()
         finally:
-            self._fail_all(self._fate or RunnerDied(how))
+            self._gone = self._fate or RunnerDied(how)
+            self._fail_all(self._gone)
         return how
 
     def stop(self, error: PowerError | None) -> None:
@@ -212,8 +214,14 @@ class RunnerProcess:
     # ------------------------------------------------------------ requests
 
     def submit(self, stream: Stream) -> None:
-        """Send a request; its answer goes into `stream`. Raises BadRequest when it passes what frames can carry."""
+        """Send a request; its answer goes into `stream`. Raises BadRequest when it passes what frames can carry.
+
+        A process that has ended meanwhile has not read it.
+        """
         frames = _frames(stream.frame)
+        if self._gone is not None:
+            self._fail(stream, self._gone, unread=self._fate is None)
+            return
         if not self._streams:
             self._busy_since = asyncio.get_running_loop().time()
         self._streams[stream.frame.id] = stream
@@ -232,8 +240,12 @@ class RunnerProcess:
         streams, self._streams = self._streams, {}
         unread = self._child.wire.unread and self._fate is None
         for stream in streams.values():
-            if stream.begun or not unread or not stream.owner.unread(stream):
-                stream.end(error)
+            self._fail(stream, error, unread=unread and not stream.begun)
+
+    @staticmethod
+    def _fail(stream: Stream, error: PowerError, *, unread: bool) -> None:
+        if not (unread and stream.owner.unread(stream)):
+            stream.end(error)
 
     # ------------------------------------------------------------ frames
 

@@ -66,6 +66,10 @@ class Room:
         self._claimed.update(demand.sizes)
         self._seats_claimed += demand.seats
 
+    def unclaimed(self, device: str) -> int:
+        """Bytes of `device` that are free and that nobody waits for; negative when more is waited for."""
+        return self._ledger.free(device) - self._claimed[device]
+
     def leave(self, runner: Runner) -> None:
         """Count on this runner's room: it was told to go as soon as it is idle."""
         self._leaving.add(runner.id)

@@ -13,33 +13,24 @@ from pathlib import Path
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Forbidden, SourceFailed
-from powerd.names import Name
-from powerd.reconcile import modelfiles
-from powerd.reconcile.quantizing import check_full, kind_of, quantize
-from powerd.reconcile.traits import Traits, changed, kept_traits, traits
-from powerd.sources import huggingface, registry
+from powerd.reconcile.making import modelfiles
+from powerd.reconcile.making.quantizing import check_full, kind_of, quantize
+from powerd.reconcile.making.traits import Traits, changed, kept_traits, traits
+from powerd.reconcile.reach import Reach, installed
 from powerd.sources.fetch import fetch, identity
-from powerd.sources.hub_model import HubConfig, HubFiles
-from powerd.sources.outbound import Outbound
+from powerd.sources.hub import pull as huggingface
+from powerd.sources.hub.model import HubFiles
+from powerd.sources.registry import pull as registry
 from powerd.sources.resolve import Resolution, resolve_name
 from powerd.sources.source import Source
 from powerd.sources.upstream import is_digest
 from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.gguf_merge import merge, part_name
-from powerd.store.manifest import MODEL_TYPE, PROJECTOR_TYPE, Layer, StoredModel
+from powerd.store.manifest import PROJECTOR_TYPE, Layer
 from powerd.store.store import Store
 
 OnProgress = Callable[[int, int], None]
 OnStage = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Where bytes may be had from."""
-
-    store: Store
-    outbound: Outbound
-    hub: HubConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +106,6 @@ async def _take_modelfile(
         except BadRequest as error:
             raise SourceFailed(f"{source.text}: {error.message}") from None
     return replace(base, inherited=layers, traits=changed(base.traits, recipe.build.fields))
-
-
-def installed(source: Source, store: Store, quantization: str | None = None) -> StoredModel | None:
-    """The model that is installed under the name a source gives, whole and of that quantization. Blocking.
-
-    Raises StoreFailed.
-    """
-    if source.kind not in {"registry", "huggingface"} or "://" in source.text:
-        return None
-    try:
-        found = store.find(Name.parse(source.text))
-    except ValueError:
-        return None
-    if found is None or (quantization and quantization.upper() != found.header.file_type.upper()):
-        return None
-    return found if all(store.intact(layer.digest) for layer in found.layers) else None
 
 
 def looks(source: Source, store: Store) -> str:
@@ -217,9 +192,3 @@ async def requantized(
     assert path is not None
     with store.lease([weights]):
         return await quantize(path, kind, store, on_progress)
-
-
-def model_layer(store: Store, weights: Digest) -> Layer:
-    """The manifest's entry for weights in the store."""
-    path = store.blob(weights)
-    return Layer(MODEL_TYPE, weights, path.stat().st_size if path else 0)

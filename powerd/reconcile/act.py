@@ -14,14 +14,14 @@ from powerd.digest import Digest
 from powerd.errors import BadRequest, PowerError, SourceFailed
 from powerd.fleet.budget import Estimate
 from powerd.quantities import show_bytes
-from powerd.reconcile import adapters
 from powerd.reconcile.acquire import Acquired, acquire, requantized
 from powerd.reconcile.acquire import looks as source_looks
-from powerd.reconcile.compose import compose, composed_from, declared_offer
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.entry import Entry, Progress, Tools
 from powerd.reconcile.generations.pin import Pin, Pins, Refused, pin
-from powerd.reconcile.lora import without
+from powerd.reconcile.making import adapters
+from powerd.reconcile.making.compose import compose, composed_from, declared_offer
+from powerd.reconcile.making.lora import without
 from powerd.reconcile.readback import lacking, unmeetable
 from powerd.reconcile.step import Compose, Composed, Fetch, Fetched, Have, Loss, MakeOffer, Step, Withdraw
 from powerd.sources.source import Source, parse

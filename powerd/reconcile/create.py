@@ -13,15 +13,15 @@ from powerd.digest import Digest
 from powerd.errors import BadRequest, Conflict, Forbidden, NotFound
 from powerd.names import Name
 from powerd.prompt.published import FAMILIES
-from powerd.reconcile import converting, creation, quantizing
-from powerd.reconcile.automatic import Unasked, unasked
-from powerd.reconcile.creation import CreateRequest
-from powerd.reconcile.drafts import add_draft
-from powerd.reconcile.ingredients import Ingredients, OnStatus, digests, inherit
 from powerd.reconcile.library import Library
+from powerd.reconcile.making import converting, creation, quantizing
+from powerd.reconcile.making.automatic import Unasked, unasked
+from powerd.reconcile.making.creation import CreateRequest
+from powerd.reconcile.making.drafts import add_draft
+from powerd.reconcile.making.ingredients import Ingredients, OnStatus, digests, inherit
+from powerd.reconcile.making.workshop import Workshop
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.remote import is_cloud
-from powerd.reconcile.workshop import Workshop
 from powerd.store.manifest import TEMPLATE_TYPE, Layer, StoredModel
 from powerd.store.store import Store
 

@@ -11,12 +11,12 @@ from powerd.catalog.spec import ModelSpec
 from powerd.fleet.budget import Estimate, estimate
 from powerd.fleet.fleet import Fleet
 from powerd.protocol import Deployment
-from powerd.reconcile.acquire import Reach
 from powerd.reconcile.conditions import Condition, Trouble
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.generations.pin import Pins
 from powerd.reconcile.library import Library
 from powerd.reconcile.offer import Offer
+from powerd.reconcile.reach import Reach
 from powerd.reconcile.step import Fetched
 from powerd.store.store import Store
 

@@ -7,11 +7,11 @@ import asyncio
 from powerd.catalog.spec import ModelSpec, Position
 from powerd.digest import Digest
 from powerd.errors import PowerError
-from powerd.reconcile.compose import composed_from
 from powerd.reconcile.entry import Tools
 from powerd.reconcile.generations.generation import Generations
 from powerd.reconcile.generations.history import History
 from powerd.reconcile.health.bulletin import Bulletin
+from powerd.reconcile.making.compose import composed_from
 from powerd.store.store import Store
 
 COLLECT_SECONDS = 600.0

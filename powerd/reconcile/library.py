@@ -17,13 +17,13 @@ from powerd.errors import BadRequest, Busy, Conflict, NotFound
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import Reason
 from powerd.names import Name
-from powerd.reconcile.adapters import joining
-from powerd.reconcile.compose import installed_offer
 from powerd.reconcile.decide import NodeDefaults
+from powerd.reconcile.making.adapters import joining
+from powerd.reconcile.making.compose import installed_offer
 from powerd.reconcile.offer import Offer
 from powerd.reconcile.pulls import Pulls, narrated
 from powerd.reconcile.remote import is_cloud, refusal, spellings
-from powerd.sources.hub_reference import is_hub
+from powerd.sources.hub.reference import is_hub
 from powerd.store.manifest import StoredModel
 from powerd.store.store import Store
 

@@ -14,11 +14,13 @@ import structlog
 
 from powerd.errors import BadRequest, NotFound, SourceFailed
 from powerd.names import Name
-from powerd.reconcile.acquire import Reach, model_layer, take_found
-from powerd.sources import push as pushing
-from powerd.sources import registry
+from powerd.reconcile.acquire import take_found
+from powerd.reconcile.making.layers import model_layer
+from powerd.reconcile.reach import Reach
 from powerd.sources.dryrun import DryRun, dry_run
-from powerd.sources.hub_model import HubFiles
+from powerd.sources.hub.model import HubFiles
+from powerd.sources.registry import pull as registry
+from powerd.sources.registry import push as pushing
 from powerd.sources.resolve import Resolution, resolve_name
 from powerd.store.gguf import read_header
 from powerd.store.manifest import StoredModel, describe

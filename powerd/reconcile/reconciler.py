@@ -24,7 +24,6 @@ from powerd.documents import Reading, read
 from powerd.errors import PowerError
 from powerd.fleet.terms import FleetEvent, Reason
 from powerd.reconcile import act
-from powerd.reconcile.adapters import united
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.entry import Entry, Tools
 from powerd.reconcile.generations.generation import Generations
@@ -38,7 +37,8 @@ from powerd.reconcile.health.drift import lost
 from powerd.reconcile.health.judging import Judging, runs
 from powerd.reconcile.health.waiting import Waiting
 from powerd.reconcile.keeping import Keeping, strays
-from powerd.reconcile.modelfiles import modelfiles_of
+from powerd.reconcile.making.adapters import united
+from powerd.reconcile.making.modelfiles import modelfiles_of
 from powerd.reconcile.readback import unmet
 from powerd.reconcile.step import Composed, Fetch, Have, MakeOffer, Settled, Step, step
 from powerd.reconcile.updates import Updates

@@ -15,11 +15,12 @@ import msgspec
 from powerd.catalog.show import redacted
 from powerd.digest import Digest
 from powerd.errors import Conflict, NotFound, PowerError
-from powerd.reconcile import act, modelfiles
+from powerd.reconcile import act
 from powerd.reconcile.entry import Entry, Tools
 from powerd.reconcile.generations.generation import Generations
 from powerd.reconcile.generations.pin import Pins, Refused
 from powerd.reconcile.generations.records import Resolved, resolved
+from powerd.reconcile.making import modelfiles
 from powerd.sources.upstream import Upstream, upstream
 
 PATIENCE = 30.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from powerd.errors import SourceFailed
 from powerd.settings import RegistrySettings, Settings
-from powerd.sources.outbound import Host, OutboundConfig, Patience
+from powerd.sources.transport.outbound import Host, OutboundConfig, Patience
 
 _MAX_SECRET = 64 << 10
 

@@ -12,14 +12,14 @@ from powerd.digest import Digest
 from powerd.errors import BadRequest, SourceFailed
 from powerd.protocol import Shape
 from powerd.sources.fetch import path_of
-from powerd.sources.hub_model import HubConfig, HubFile, HubFiles
-from powerd.sources.location import Link, Location
-from powerd.sources.outbound import Outbound
-from powerd.sources.registry import Pulled
+from powerd.sources.hub.model import HubConfig, HubFile, HubFiles
+from powerd.sources.registry.pull import Pulled
+from powerd.sources.registry.repository import RemoteBlob, repositories
 from powerd.sources.remote import read_remote_header
-from powerd.sources.repository import RemoteBlob, repositories
 from powerd.sources.resolve import Resolution, resolve_name
 from powerd.sources.source import Source, parse
+from powerd.sources.transport.location import Link, Location
+from powerd.sources.transport.outbound import Outbound
 from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.store import Store
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from powerd import __version__
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Cancelled, Conflict, SourceFailed
-from powerd.sources.location import Link
-from powerd.sources.outbound import Outbound
 from powerd.sources.source import Source
-from powerd.sources.transfer import download
+from powerd.sources.transport.location import Link
+from powerd.sources.transport.outbound import Outbound
+from powerd.sources.transport.transfer import download
 from powerd.store.files import stamp
 from powerd.store.gguf import GgufError, Header, read_header
 from powerd.store.store import Store

@@ -9,10 +9,10 @@ import httpx
 
 from powerd.errors import SourceFailed
 from powerd.quantities import show_bytes
-from powerd.sources.answer import Again, Complete, Rest, Whole, judge
-from powerd.sources.broken import Interrupted
-from powerd.sources.location import Location
-from powerd.sources.outbound import Outbound
+from powerd.sources.transport.answer import Again, Complete, Rest, Whole, judge
+from powerd.sources.transport.broken import Interrupted
+from powerd.sources.transport.location import Location
+from powerd.sources.transport.outbound import Outbound
 from powerd.store.gguf import GgufError, Header, TooShort, parse_prefix
 
 #: A header with a vocabulary of 250,000 tokens and its merges takes about 16 MB.

@@ -14,11 +14,11 @@ from typing import Literal
 
 from powerd.errors import BadRequest, NotFound, SourceFailed
 from powerd.names import DEFAULT_HOST, DEFAULT_NAMESPACE, Name
-from powerd.sources import huggingface
-from powerd.sources.hub_model import HubConfig, HubFiles
-from powerd.sources.hub_reference import Reference, is_hub, parse, parse_repository
-from powerd.sources.outbound import Outbound
-from powerd.sources.registry import Pulled, look
+from powerd.sources.hub import pull as huggingface
+from powerd.sources.hub.model import HubConfig, HubFiles
+from powerd.sources.hub.reference import Reference, is_hub, parse, parse_repository
+from powerd.sources.registry.pull import Pulled, look
+from powerd.sources.transport.outbound import Outbound
 from powerd.sources.wellknown import well_known
 
 Place = Literal["registry", "list", "hub"]

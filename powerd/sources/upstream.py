@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from powerd.digest import Digest
 from powerd.errors import Forbidden, SourceFailed
 from powerd.sources.fetch import identity
-from powerd.sources.hub_model import HubConfig, HubFiles
-from powerd.sources.location import Link
-from powerd.sources.outbound import Outbound, raise_if_busy
+from powerd.sources.hub.model import HubConfig, HubFiles
 from powerd.sources.resolve import resolve_name
 from powerd.sources.source import Source, show_url
+from powerd.sources.transport.location import Link
+from powerd.sources.transport.outbound import Outbound, raise_if_busy
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 
 from powerd.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, Name
-from powerd.sources.hub_files import normal_label
-from powerd.sources.hub_reference import Reference
+from powerd.sources.hub.files import normal_label
+from powerd.sources.hub.reference import Reference
 
 
 def _bartowski(stem: str) -> tuple[str, str]:

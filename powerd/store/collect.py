@@ -91,6 +91,11 @@ class Leases:
             self._nameless.add(digest)
             self.hold(digest)
 
+    def named(self, digests: Collection[Digest]) -> None:
+        """Manifests name these, whoever has brought their bytes once more."""
+        with self.deciding:
+            self._nameless.difference_update(digests)
+
     def nameless(self, digest: Digest) -> bool:
         """Whether the blob was brought in, by this process, for a model that was never made."""
         return digest in self._nameless

@@ -352,6 +352,7 @@ class Store:
             needed = self._tree.needed()
             if needed is None:
                 return []
+            self._blobs.leases.named(needed)
             sizes = dict(self._own.digests())
             due = self._blobs.leases.unneeded(sizes.keys() - needed - set(keep), grace)
             reach("collect.after_mark")

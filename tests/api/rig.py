@@ -26,15 +26,15 @@ from powerd.fleet.fleet import Fleet
 from powerd.fleet.renderers import Renderers
 from powerd.fleet.terms import FleetConfig, Wish
 from powerd.names import Name
-from powerd.reconcile.acquire import Reach
-from powerd.reconcile.compose import compose, declared_offer
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.library import Library
+from powerd.reconcile.making.compose import compose, declared_offer
 from powerd.reconcile.offer import OWNED_TEMPLATE, Offer
 from powerd.reconcile.pulls import Pulls
+from powerd.reconcile.reach import Reach
 from powerd.reconcile.step import Fetched
-from powerd.sources.hub_model import HubConfig
-from powerd.sources.outbound import Outbound
+from powerd.sources.hub.model import HubConfig
+from powerd.sources.transport.outbound import Outbound
 from powerd.store.manifest import LICENSE_TYPE, MODEL_TYPE, PARAMS_TYPE, TEMPLATE_TYPE, Layer, describe
 from powerd.store.store import Store
 

@@ -74,3 +74,17 @@ def test_s55_bodies_that_are_too_deep_are_refused(rig: Rig, path: str) -> None:
     answer = rig.post(path, message.replace('"DEEP"', DEEP).encode())
     assert answer.status_code == 400, answer.text
     assert "invalid JSON" in answer.text
+
+
+@pytest.mark.parametrize("filler", ["[]", "1"], ids=["containers", "values"])
+def test_h06_the_arguments_of_many_calls_are_bounded_together(rig: Rig, filler: str) -> None:
+    count = 600 if filler == "[]" else 6000
+    text = '{"a":[' + ",".join([filler] * count) + "]}"
+    spoken = {"id": "x", "type": "function", "function": {"name": "f", "arguments": text}}
+    chat = {"messages": [HI, {"role": "assistant", "tool_calls": [spoken] * 100}]}
+    told = {"type": "function_call", "call_id": "x", "name": "f", "arguments": text}
+    for path, body in (("/v1/chat/completions", chat), ("/v1/responses", {"input": [HI, *[told] * 100]})):
+        answer = rig.post(path, {"model": "demo", **body})
+        assert answer.status_code == 400, answer.text
+        assert "together" in answer.json()["error"]["message"]
+        assert "arguments" in answer.json()["error"]["param"]

@@ -19,8 +19,8 @@ import psutil
 
 from powerd.digest import Digest
 from powerd.names import Name
-from powerd.sources import registry
-from powerd.sources.outbound import Outbound
+from powerd.sources.registry import pull as registry
+from powerd.sources.transport.outbound import Outbound
 from powerd.store.gguf import read_header
 from powerd.store.manifest import CONFIG_TYPE, MODEL_TYPE, SYSTEM_TYPE, Layer, build_manifest, describe
 from powerd.store.store import Store

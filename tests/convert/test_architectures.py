@@ -106,6 +106,33 @@ def test_what_llama_cpp_would_take_for_something_else_is_refused(
         told(architecture, **fields)
 
 
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fields", "message"),
+    [
+        ("LlamaForCausalLM", {"num_key_value_heads": 3}, "num_key_value_heads must be a divisor of 4"),
+        ("Qwen2ForCausalLM", {"hidden_size": 60}, "hidden_size must be such that a head has an even .* not 15"),
+        ("Qwen2ForCausalLM", {"hidden_size": 3}, "hidden_size must be such that a head has an even .* not 0"),
+        ("Qwen3ForCausalLM", {"head_dim": 15}, "head_dim must be such that a head has an even .* not 15"),
+        ("Phi3ForCausalLM", {"partial_rotary_factor": 0.9}, "of a head's 288 values, 259 cannot be rotated in pairs"),
+        ("Phi3ForCausalLM", {"partial_rotary_factor": 1e30}, "cannot be rotated in pairs"),
+        ("MixtralForCausalLM", {**EXPERTS, "num_experts_per_tok": 5}, "num_experts_per_tok must be .* from 1 to 4"),
+        ("MixtralForCausalLM", {**EXPERTS, "num_local_experts": 513}, "num_local_experts must be .* from 1 to 512"),
+        ("LlamaForCausalLM", {"rms_norm_eps": -1e-5}, "rms_norm_eps must be a number above 0"),
+        ("BertModel", {"layer_norm_eps": -1e-5}, "layer_norm_eps must be a number above 0"),
+        ("LlamaForCausalLM", {"rope_theta": 0}, "rope_theta must be a number above 0"),
+        ("LlamaForCausalLM", {"rope_scaling": {"type": "linear", "factor": 0}}, "factor must be a number above 0"),
+    ],
+)
+def test_what_llama_cpp_would_end_its_process_for_is_refused(
+    architecture: str, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadRequest, match=message):
+        told(architecture, **fields)
+
+
 def test_each_family_is_one_that_the_gguf_package_names() -> None:
     assert all(family.architecture in gguf.MODEL_ARCH_NAMES for family in FAMILIES.values())
 

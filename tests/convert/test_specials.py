@@ -42,6 +42,15 @@ def test_the_tokenizers_names_go_before_the_models_numbers(tmp_path: Path) -> No
     assert (found["padding_token_id"], found["eot_token_id"], found["fim_pre_token_id"]) == (1, 4, 3)
 
 
+def test_a_bert_says_what_stands_around_and_for_its_words(tmp_path: Path) -> None:
+    listed = {"cls_token": "<s>", "sep_token": "</s>"}
+    with pytest.raises(BadRequest, match="unk_token is no token of the tokenizer's"):
+        told(tmp_path, model="bert", tokenizer_config__json=listed)
+    found = told(tmp_path, model="bert", tokenizer_config__json={**listed, "unk_token": "a"})
+    assert (found["bos_token_id"], found["eos_token_id"], found["seperator_token_id"]) == (0, 1, 1)
+    assert found["unknown_token_id"] == 2
+
+
 @pytest.mark.parametrize(
     ("documents", "expected"),
     [

@@ -272,6 +272,21 @@ def test_a_request_that_waits_for_more_memory_goes_away_or_ends_with_its_runner(
     assert again in play.granted
 
 
+def test_a_second_context_takes_no_memory_that_a_request_before_it_waits_for() -> None:
+    play = Play(budget=12, config=PROMPT)
+    chat = chatter("a", vocab=GIB // 512, gib=4)
+    play.wish(wish(chat, loaded=True, pinned=True))
+    play.idle(chat)
+    play.idle(model("b", 6))
+    before = play.ask(model("c", 8))
+    ticket = play.ask(chat, embeds=True)
+    assert play.running() == "a -b"
+    assert "0 B are free" in play.refused[ticket].message
+    play.exit("b")
+    play.ready("c")
+    assert before in play.granted
+
+
 def test_a_canarys_question_unloads_nobody() -> None:
     play = Play(budget=5, config=PROMPT)
     play.idle(embedder("e", 2))

@@ -54,6 +54,37 @@ def test_x01_a_count_sent_to_a_runner_that_was_just_killed_is_answered_by_the_ne
     on_stage(play)
 
 
+def test_x01_who_leaves_after_a_crash_waits_for_no_other_runner() -> None:
+    async def play(stage: Stage) -> None:
+        first, second = fake(), fake()
+        lease = await stage.fleet.lease(want(first, request_id="left"))
+        kill(lease.pid, signal.SIGSTOP)
+        lease.submit(generate())
+        other = asyncio.create_task(stage.fleet.lease(want(second)))
+        await asyncio.sleep(0)
+        kill(lease.pid)
+        async with await other:  # it came before the request that is sent again
+            await until(lambda: stage.fleet.why_request("left"))
+            lease.release()
+            await until(lambda: not stage.fleet.why_request("left"), 1.0)
+        await asyncio.sleep(0.2)
+        assert [view.key for view in stage.fleet.views()] == [second.key]
+
+    on_stage(play, replace(CONFIG, max_loaded_models=1))
+
+
+def test_x01_a_request_for_a_runner_that_has_gone_meanwhile_is_answered_by_the_next_one() -> None:
+    async def play(stage: Stage) -> None:
+        async with await stage.fleet.lease(want(fake())) as lease:
+            kill(lease.pid)
+            await until(lambda: not stage.fleet.views())
+            async with asyncio.timeout(5):
+                assert text(await collect(lease.submit(generate(num_predict=2)))) == "0 1 "
+                assert await lease.count("one two", add_bos=False) == 2
+
+    on_stage(play)
+
+
 def test_x03_a_count_on_a_runner_that_hangs_fails_like_a_request() -> None:
     async def play(stage: Stage) -> None:
         async with await stage.fleet.lease(want(fake())) as lease:

@@ -197,3 +197,15 @@ def test_a_model_is_counted_under_its_first_declared_name() -> None:
     play.ready("a")
     play.ask(OLD, model="gpt-4o")
     assert {event.model for event in play.events} == {"coder"}
+
+
+def test_a_runner_asked_for_under_another_name_while_the_old_one_leaves_bears_that_name() -> None:
+    play = Play(budget=8)
+    play.wish(wish(OLD, "mine", loaded=True))
+    play.ready("a")
+    stream = play.ask(OLD)
+    play.wish()
+    play.ask(OLD)  # the deployment's own name, which is "a"
+    play.release(stream)
+    play.exit("a")
+    assert play.state.board.entries[OLD.key].names == ("a",)

@@ -16,7 +16,6 @@ from powerd.control.schema_plan import PlanReply
 from powerd.documents import Reading, read
 from powerd.fleet.fleet import Fleet
 from powerd.fleet.terms import FleetConfig, FleetEvent
-from powerd.reconcile.acquire import Reach
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.entry import Tools
 from powerd.reconcile.generations.history import History
@@ -24,9 +23,10 @@ from powerd.reconcile.health.bulletin import Event
 from powerd.reconcile.library import Library
 from powerd.reconcile.planning.planning import Ground, plan
 from powerd.reconcile.pulls import Pulls
+from powerd.reconcile.reach import Reach
 from powerd.reconcile.reconciler import Reconciler
-from powerd.sources.hub_model import HubConfig
-from powerd.sources.outbound import Outbound, OutboundConfig
+from powerd.sources.hub.model import HubConfig
+from powerd.sources.transport.outbound import Outbound, OutboundConfig
 from powerd.store.store import Store
 from tests.gguf_maker import lora, tiny
 

@@ -12,7 +12,7 @@ import pytest
 
 from powerd.prompt.published import FAMILIES
 from powerd.reconcile.create import create
-from powerd.reconcile.creation import CreateRequest
+from powerd.reconcile.making.creation import CreateRequest
 from powerd.reconcile.offer import Offer
 from powerd.store import collect
 from tests.gguf_maker import tiny

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from powerd.names import Name
-from powerd.reconcile.acquire import installed
+from powerd.reconcile.reach import installed
 from powerd.sources.source import parse
 from powerd.store.gguf import read_header
 from powerd.store.manifest import MODEL_TYPE, SYSTEM_TYPE, Layer, describe

@@ -10,12 +10,12 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from powerd.reconcile.acquire import Reach
 from powerd.reconcile.pulls import Pulls
-from powerd.sources.hub_model import HubConfig
-from powerd.sources.outbound import Outbound, OutboundConfig, Patience
+from powerd.reconcile.reach import Reach
+from powerd.sources.hub.model import HubConfig
+from powerd.sources.transport.outbound import Outbound, OutboundConfig, Patience
 from powerd.store.store import Store
-from tests.sources.hub import Hub, Repo
+from tests.sources.hub.server import Hub, Repo
 
 QUICK = OutboundConfig(patience=Patience(tries=1, pause=0.01, longest_pause=0.01, stall=5))
 NAME = "r" * 90  # longer than a registry's names may be: only the hub is asked

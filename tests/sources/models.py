@@ -8,9 +8,9 @@ from pathlib import Path
 
 from powerd.digest import Digest
 from powerd.names import Name
-from powerd.sources import push as pushing
-from powerd.sources import registry
-from powerd.sources.outbound import Host, Outbound, OutboundConfig, Patience
+from powerd.sources.registry import pull as registry
+from powerd.sources.registry import push as pushing
+from powerd.sources.transport.outbound import Host, Outbound, OutboundConfig, Patience
 from powerd.store.gguf import read_header
 from powerd.store.manifest import (
     LICENSE_TYPE,

@@ -10,9 +10,9 @@ import pytest
 
 from powerd.errors import SourceFailed
 from powerd.sources import remote
-from powerd.sources.location import Link
-from powerd.sources.outbound import Outbound, OutboundConfig, Patience
 from powerd.sources.remote import read_remote_header
+from powerd.sources.transport.location import Link
+from powerd.sources.transport.outbound import Outbound, OutboundConfig, Patience
 from powerd.store.gguf import Header, TooShort, parse_prefix, read_header
 from tests.gguf_maker import tiny
 from tests.sources.scripted import Reply, Request, Scripted, Step

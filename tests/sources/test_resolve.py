@@ -8,11 +8,11 @@ import pytest
 
 from powerd.digest import Digest
 from powerd.errors import BadRequest, Forbidden, NotFound, PowerError, SourceFailed
-from powerd.sources.hub_model import HubConfig, HubFile, HubFiles
-from powerd.sources.origin import Origin
-from powerd.sources.outbound import Outbound
-from powerd.sources.registry import Pulled
+from powerd.sources.hub.model import HubConfig, HubFile, HubFiles
+from powerd.sources.registry.pull import Pulled
 from powerd.sources.resolve import Resolution, Route, first, resolve_name, routes
+from powerd.sources.transport.origin import Origin
+from powerd.sources.transport.outbound import Outbound
 from powerd.store.manifest import CONFIG_TYPE, Layer
 
 D = Digest("d" * 64)

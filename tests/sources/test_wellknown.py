@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from powerd.names import Name
-from powerd.sources.hub_files import acceptable, label
-from powerd.sources.hub_reference import Reference, parse
+from powerd.sources.hub.files import acceptable, label
+from powerd.sources.hub.reference import Reference, parse
 from powerd.sources.wellknown import MODELS, well_known
 
 

@@ -152,6 +152,18 @@ def test_uploads_that_became_no_model_may_be_most_of_the_store(store: Store, clo
         assert store.collect([], grace=0, fraction=0.1) == []
 
 
+def test_bytes_that_came_once_more_for_a_model_that_is_there_are_no_mere_upload(store: Store, clock: Clock) -> None:
+    publish(store, "one", "be one")
+    with store.ingest(None, None) as ingest:
+        ingest.write(weights())
+        assert ingest.commit() == Digest.of(weights())
+    assert store.collect([]) == []
+    store.remove_manifest(Name.parse("one"))
+    clock.now += 2 * collect.LEASE
+    with pytest.raises(Conflict, match="max_delete_fraction"):
+        store.collect([], grace=0, fraction=0.1)
+
+
 def test_a_blob_that_is_needed_again_in_between_starts_its_grace_anew(store: Store, clock: Clock) -> None:
     publish(store, "one")
     weight = Digest.of(weights())

@@ -195,7 +195,8 @@ def _check_picture(place: str, block: dict[str, Any], read: Conversation) -> Non
         raise BadRequest(
             f"{place}: invalid image source type: {named}. Only base64 images are supported.", f"{place}.source"
         )
-    if source.get("media_type") not in _PICTURES or not isinstance(source.get("data"), str):
+    form = source.get("media_type")
+    if not isinstance(form, str) or form not in _PICTURES or not isinstance(source.get("data"), str):
         raise BadRequest(
             f"{place}.source: needs `data`, a string, and a `media_type`: {', '.join(sorted(_PICTURES))}",
             f"{place}.source",

@@ -11,7 +11,7 @@ from powerd.api.ollama.schema import ChatMessage, CreateBody
 from powerd.api.ollama.transfers import told, trusted
 from powerd.errors import BadRequest, Unsupported
 from powerd.reconcile.create import create as make
-from powerd.reconcile.creation import NO_REMOTE_DRAFT, CreateRequest
+from powerd.reconcile.making.creation import NO_REMOTE_DRAFT, CreateRequest
 from powerd.reconcile.pulls import OnStatus, narrated
 
 

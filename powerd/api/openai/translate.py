@@ -52,7 +52,8 @@ def chat(request: ChatRequest) -> Ask:
     if offered:
         needs.append("tools")
     names: dict[str, str] = {}
-    messages = tuple(_message(index, message, names) for index, message in enumerate(request.messages))
+    read = tools.Arguments()
+    messages = tuple(_message(index, message, names, read) for index, message in enumerate(request.messages))
     if any(_has_media(message.content) for message in request.messages):
         needs.append("vision")
     limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
@@ -148,12 +149,14 @@ def answer_format(value: Any, wanted: Any, param: str, place: str) -> Format | N
     return schema.checked(wanted, param)
 
 
-def _message(index: int, message: ChatMessage, names: dict[str, str]) -> Message:
+def _message(index: int, message: ChatMessage, names: dict[str, str], read: tools.Arguments) -> Message:
     """One message; `names` collects the tool calls' functions by id, for the results that name only the id."""
     place = f"messages[{index}]"
     if message.role not in _ROLES:
         raise BadRequest(f'{place}.role: unknown role "{message.role[:40]}"', f"{place}.role")
-    calls = tuple(_call(f"{place}.tool_calls[{number}]", call) for number, call in enumerate(message.tool_calls or ()))
+    calls = tuple(
+        _call(f"{place}.tool_calls[{number}]", call, read) for number, call in enumerate(message.tool_calls or ())
+    )
     names.update({call.id: call.name for call in calls if call.id})
     tool_call_id = message.tool_call_id or ""
     return Message(
@@ -195,8 +198,8 @@ def _has_media(content: Any) -> bool:
     )
 
 
-def _call(place: str, call: SentCall) -> ToolCall:
-    arguments = tools.arguments(f"{place}.function.arguments", call.function.arguments)
+def _call(place: str, call: SentCall, read: tools.Arguments) -> ToolCall:
+    arguments = read.read(f"{place}.function.arguments", call.function.arguments)
     return ToolCall(call.function.name, arguments, call.id)
 
 

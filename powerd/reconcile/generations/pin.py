@@ -12,7 +12,7 @@ from powerd.digest import Digest
 from powerd.errors import SourceFailed
 from powerd.reconcile.conditions import Trouble
 from powerd.reconcile.generations.lock import Locked
-from powerd.reconcile.lora import without
+from powerd.reconcile.making.lora import without
 from powerd.reconcile.step import Fetched, answers
 
 

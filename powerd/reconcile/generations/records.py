@@ -9,7 +9,7 @@ import msgspec
 
 from powerd.digest import Digest
 from powerd.reconcile.step import Fetched
-from powerd.store.manifest import Layer
+from powerd.reconcile.written import Written, read, written
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,19 +28,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     over: str = ""
 
 
-class Resolved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one model of a generation resolved to; digests as `sha256:…`."""
+class Resolved(Written, frozen=True, kw_only=True, omit_defaults=True):
+    """What one model of a generation resolved to."""
 
-    source: str
-    identity: str
     weights: str
-    origin: str  # what was fetched: other than `weights` where these were quantized here
     manifest: str  # of the composition
-    quantization: str = ""
-    pinned: str = ""
-    revision: str = ""  # the source's own word for what it gave: a manifest's digest, a commit, an ETag
-    inherited: list[tuple[str, str, int]] = []  # media type, digest, size
-    traits: list[tuple[str, str]] = []
 
 
 def fingerprint(documents: Mapping[str, str]) -> str:
@@ -50,35 +42,14 @@ def fingerprint(documents: Mapping[str, str]) -> str:
 
 def resolved(fetched: Fetched, manifest: Digest) -> Resolved:
     """What is written down of a model that was composed."""
-    return Resolved(
-        source=fetched.source,
-        identity=fetched.identity,
-        weights=str(fetched.weights),
-        origin=str(fetched.origin),
-        manifest=str(manifest),
-        quantization=fetched.quantization,
-        pinned=fetched.pinned,
-        revision=fetched.revision,
-        inherited=[(layer.media_type, str(layer.digest), layer.size) for layer in fetched.inherited],
-        traits=list(fetched.traits),
-    )
+    return Resolved(**written(fetched), weights=str(fetched.weights), manifest=str(manifest))
 
 
-def fetched(written: Resolved) -> Fetched:
+def fetched(said: Resolved) -> Fetched:
     """The weights that were written down. Raises ValueError for digests that are none."""
-    return Fetched(
-        source=written.source,
-        identity=written.identity,
-        weights=Digest.parse(written.weights),
-        origin=Digest.parse(written.origin),
-        quantization=written.quantization,
-        pinned=written.pinned,
-        inherited=tuple(Layer(kind, Digest.parse(digest), size) for kind, digest, size in written.inherited),
-        revision=written.revision,
-        traits=tuple(written.traits),
-    )
+    return read(said, Digest.parse(said.weights))
 
 
-def blobs(written: Resolved) -> set[Digest]:
+def blobs(said: Resolved) -> set[Digest]:
     """The blobs it takes to serve the model again without asking its source. Raises ValueError."""
-    return {Digest.parse(written.weights), *(Digest.parse(digest) for _, digest, _ in written.inherited)}
+    return {Digest.parse(said.weights), *(Digest.parse(digest) for _, digest, _ in said.inherited)}

@@ -11,12 +11,12 @@ from pathlib import Path
 from powerd.catalog.spec import Adapter, ModelSpec
 from powerd.digest import Digest
 from powerd.errors import PowerError
-from powerd.reconcile import modelfiles
-from powerd.reconcile.acquire import Reach
-from powerd.reconcile.adapters import Files
 from powerd.reconcile.entry import Entry
-from powerd.reconcile.lora_sources import Found, find, header_of, source_of
+from powerd.reconcile.making import modelfiles
+from powerd.reconcile.making.adapters import Files
+from powerd.reconcile.making.lora_sources import Found, find, header_of, source_of
 from powerd.reconcile.planning.plan import Fetching, FilePiece
+from powerd.reconcile.reach import Reach
 from powerd.sources.dryrun import DryRun
 from powerd.sources.fetch import path_of
 from powerd.sources.source import parse

@@ -20,14 +20,14 @@ from powerd.fleet.budget import HOST, Estimate
 from powerd.fleet.ledger import measured
 from powerd.fleet.terms import Forecast, RunnerView, Wish
 from powerd.protocol import Deployment, Shape
-from powerd.reconcile import act, adapters, modelfiles
-from powerd.reconcile.acquire import Reach, installed
-from powerd.reconcile.compose import declared_offer
+from powerd.reconcile import act
 from powerd.reconcile.decide import NodeDefaults, expected
 from powerd.reconcile.entry import Entry
 from powerd.reconcile.generations.generation import Generations, Judged
 from powerd.reconcile.generations.pin import Pins, Refused
-from powerd.reconcile.lora import without
+from powerd.reconcile.making import adapters, modelfiles
+from powerd.reconcile.making.compose import declared_offer
+from powerd.reconcile.making.lora import without
 from powerd.reconcile.planning.departures import Departures
 from powerd.reconcile.planning.lora_ahead import Ahead, ahead, along, known, written
 from powerd.reconcile.planning.plan import (
@@ -45,6 +45,7 @@ from powerd.reconcile.planning.plan import (
     step_names,
     totals,
 )
+from powerd.reconcile.reach import Reach, installed
 from powerd.reconcile.step import Fetched, Have, answers
 from powerd.reconcile.wishes import wishes
 from powerd.sources.dryrun import DryRun, Piece, dry_run

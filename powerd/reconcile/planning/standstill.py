@@ -16,12 +16,12 @@ from powerd.fleet.state import FleetState
 from powerd.fleet.terms import FleetConfig, Forecast, Wish
 from powerd.protocol import Deployment
 from powerd.reconcile import act
-from powerd.reconcile.acquire import Reach
-from powerd.reconcile.compose import composed_from, declared_offer
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.entry import Entry
 from powerd.reconcile.generations.generation import Generations
+from powerd.reconcile.making.compose import composed_from, declared_offer
 from powerd.reconcile.planning.planning import Ground
+from powerd.reconcile.reach import Reach
 from powerd.reconcile.wishes import wishes
 
 #: More moves than any start takes.

@@ -117,6 +117,8 @@ def test_s20_only_pictures_that_were_sent_are_taken(kind: Any) -> None:
         ("user", {"type": "image"}, ".source", "invalid image source type: none"),
         ("user", {"type": "image", "source": {"type": "base64"}}, ".source", "media_type"),
         ("user", {"type": "image", "source": {**SOURCE, "media_type": "x"}}, ".source", "image/webp"),
+        ("user", {"type": "image", "source": {**SOURCE, "media_type": []}}, ".source", "image/webp"),
+        ("user", {"type": "image", "source": {**SOURCE, "media_type": {}}}, ".source", "image/webp"),
         ("assistant", PICTURE, ".type", '"image" are not taken from the assistant'),
         ("assistant", {"type": "thinking"}, ".thinking", "a string is needed"),
         ("assistant", {**USE, "id": ""}, ".id", "tool_use block missing required 'id' field"),

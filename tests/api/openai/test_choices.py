@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -73,13 +74,18 @@ def test_a_failure_of_one_ends_all_with_its_status(rig: Rig) -> None:
     assert busy(rig) == 0
 
 
-def test_a_client_that_leaves_ends_every_choice(rig: Rig) -> None:
-    async def main() -> Client:
-        body = json.dumps({**CHAT, "n": 3, "stream": True, "max_tokens": 100_000}).encode()
-        client = Client(rig.tcp, "/v1/chat/completions", [body, None])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_ends_every_choice(rig: Rig, stream: bool) -> None:
+    async def main() -> None:
+        body = json.dumps({**CHAT, "n": 3, "stream": stream, "max_tokens": 100_000}).encode()
+        client = Client(rig.tcp, "/v1/chat/completions", [body])
+        talk = asyncio.create_task(client.talk())
+        while sum(view.requests + view.queued for view in rig.fleet.views()) < 3 or (stream and not client.sent):
+            await asyncio.sleep(0.001)
+        assert not talk.done()
         client.gone.set()
-        await client.talk()
-        return client
+        await talk
+        assert client.status == (200 if stream else 0)
 
     rig.run(main(), 10)
     deadline = time.monotonic() + 5

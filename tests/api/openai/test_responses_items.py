@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -187,3 +188,21 @@ def test_an_input_of_nothing_or_of_too_much_is_refused(given: Any, words: str) -
     with pytest.raises(BadRequest, match="input") as caught:
         items.read(given, "")
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize("item", [said("x" * 10_000), thought("x" * 10_000)], ids=["text", "thoughts"])
+def test_h15_a_turn_of_thousands_of_items_is_put_together_once(item: Any) -> None:
+    begun = time.process_time()
+    (message,) = read(call("f"), *[item] * 3000) if item["type"] == "message" else read(*[item] * 3000)
+    assert time.process_time() - begun < 2
+    texts = message.content or message.thinking
+    assert texts == "\n".join(["x" * 10_000] * 3000)
+
+
+def test_texts_after_a_call_keep_their_order_around_further_calls() -> None:
+    first, second = ToolCall("f", {"a": 1}, "c1"), ToolCall("g", {"a": 1}, "c2")
+    assert read(said("a"), call("f"), said("b"), call("g", "c2"), said("c"), result("42"), said("d")) == (
+        Message("assistant", "a\nb\nc", "", (first, second)),
+        Message("tool", "42", tool_name="f", tool_call_id="c1"),
+        Message("assistant", "d"),
+    )

@@ -13,12 +13,12 @@ import pytest
 
 from powerd.api.short.schema import PullRequest, wanted
 from powerd.errors import BadRequest
-from powerd.reconcile.acquire import Reach
 from powerd.reconcile.decide import NodeDefaults
 from powerd.reconcile.library import Library
 from powerd.reconcile.pulls import Pulls
-from powerd.sources.hub_model import HubConfig
-from powerd.sources.outbound import Host, Outbound, OutboundConfig
+from powerd.reconcile.reach import Reach
+from powerd.sources.hub.model import HubConfig
+from powerd.sources.transport.outbound import Host, Outbound, OutboundConfig
 from powerd.store.manifest import CONFIG_TYPE, MODEL_TYPE
 from tests.api.rig import DEMO, EMBED, Rig
 

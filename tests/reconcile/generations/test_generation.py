@@ -20,7 +20,7 @@ A, B = (str(Digest(letter * 64)) for letter in "ab")
 
 
 def gave(digest: str, source: str = "/a") -> Resolved:
-    return Resolved(source, "looks", digest, digest, digest)
+    return Resolved(source=source, identity="looks", weights=digest, origin=digest, manifest=digest)
 
 
 class Rig:

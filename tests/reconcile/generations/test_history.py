@@ -66,7 +66,12 @@ def test_k07_an_unreadable_generation_is_passed_over(tmp_path: Path, torn: bytes
 
 def test_k07_a_resolved_model_with_bad_digests_keeps_the_others(tmp_path: Path) -> None:
     history = History(tmp_path, keep=5)
-    accept(history, "x", m=resolved(ONE, A), bad=Resolved("/s", "", "nonsense", "", ""))
+    accept(
+        history,
+        "x",
+        m=resolved(ONE, A),
+        bad=Resolved(source="/s", identity="", weights="nonsense", origin="", manifest=""),
+    )
     assert history.kept_blobs() == {A, B}
     with pytest.raises(ValueError, match=r".+"):
         blobs(history.resolved(1)["bad"])

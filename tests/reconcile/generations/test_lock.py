@@ -25,7 +25,9 @@ def catalog(text: str) -> Catalog:
 
 
 def gave(source: str, quantization: str = "") -> Resolved:
-    return Resolved(source, "", A, A, A, quantization, "", "commit")
+    return Resolved(
+        source=source, identity="", weights=A, origin=A, manifest=A, quantization=quantization, revision="commit"
+    )
 
 
 def test_the_lock_of_a_generation_reads_back_and_holds_for_the_same_sources() -> None:

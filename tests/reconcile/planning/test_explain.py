@@ -11,8 +11,8 @@ import pytest
 
 from powerd.catalog.parse import parse_files
 from powerd.protocol import DeviceShare, ReadBack
-from powerd.reconcile.compose import compose, declared_offer, installed_offer
 from powerd.reconcile.decide import NodeDefaults
+from powerd.reconcile.making.compose import compose, declared_offer, installed_offer
 from powerd.reconcile.planning.explain import Subject, explain
 from powerd.reconcile.step import Fetched
 from powerd.store.gguf import read_header

@@ -33,7 +33,9 @@ class Conversation:
 
     messages: list[Message] = field(default_factory=list)
     has_media: bool = False
-    _thought: str = ""  # waits for the message it led to
+    _thoughts: list[str] = field(default_factory=list)  # wait for the message they led to
+    _after: list[str] = field(default_factory=list)  # texts that followed the calls of the last message
+    _arguments: tools.Arguments = field(default_factory=tools.Arguments)
     _names: dict[str, str] = field(default_factory=dict)  # of functions, by the ids of their calls
 
     # ------------------------------------------------------------ items
@@ -62,15 +64,15 @@ class Conversation:
             self._say(content)
         else:
             self._end_turn()
-            self.messages.append(Message("system" if role == "developer" else role, content))
+            self._add(Message("system" if role == "developer" else role, content))
 
     def _say(self, text: str) -> None:
         """Text that follows a call is part of its message: the call's result must come next."""
         last = self.messages[-1] if self.messages else None
-        if last is not None and last.tool_calls and not self._thought:
-            self.messages[-1] = replace(last, content="\n".join(part for part in (last.content, text) if part))
+        if last is not None and last.tool_calls and not self._thoughts:
+            self._after.append(text)
         else:
-            self.messages.append(Message("assistant", text, self._take_thought()))
+            self._add(Message("assistant", text, self._take_thought()))
 
     def _reasoning(self, place: str, item: Item) -> None:
         """Thoughts of ours come back as `encrypted_content`; others' may stand in the content or the summary."""
@@ -78,10 +80,10 @@ class Conversation:
         for name in ("content", "summary"):
             if not any(texts):
                 texts = [self._content(f"{place}.{name}", item.get(name) or "", "\n")]
-        self._thought = "\n".join(text for text in (self._thought, *texts) if text)
+        self._thoughts += [text for text in texts if text]
 
     def _function_call(self, place: str, item: Item) -> None:
-        self._call(place, item, tools.arguments(f"{place}.arguments", _string(place, item, "arguments", "")))
+        self._call(place, item, self._arguments.read(f"{place}.arguments", _string(place, item, "arguments", "")))
 
     def _custom_call(self, place: str, item: Item) -> None:
         self._call(place, item, {CUSTOM_INPUT: _string(place, item, "input")})
@@ -93,8 +95,8 @@ class Conversation:
         if call.id:
             self._names[call.id] = name
         last = self.messages[-1] if self.messages else None
-        if last is None or last.role != "assistant" or self._thought:
-            self.messages.append(Message("assistant", "", self._take_thought(), (call,)))
+        if last is None or last.role != "assistant" or self._thoughts:
+            self._add(Message("assistant", "", self._take_thought(), (call,)))
         else:
             self.messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
 
@@ -102,7 +104,7 @@ class Conversation:
         call_id = _string(place, item, "call_id")
         text = self._content(f"{place}.output", item.get("output"), "\n\n")
         self._end_turn()
-        self.messages.append(Message("tool", text, tool_name=self._names.get(call_id, ""), tool_call_id=call_id))
+        self._add(Message("tool", text, tool_name=self._names.get(call_id, ""), tool_call_id=call_id))
 
     # ------------------------------------------------------------ their parts
 
@@ -128,18 +130,30 @@ class Conversation:
             raise BadRequest(f"{place}: invalid message format", place)
         return _string(place, part, "text")
 
+    def _add(self, message: Message) -> None:
+        self._complete()
+        self.messages.append(message)
+
+    def _complete(self) -> None:
+        """Give the last message the texts that followed its calls, all at once: there may be thousands."""
+        if self._after:
+            last, texts = self.messages[-1], self._after
+            self.messages[-1] = replace(last, content="\n".join(part for part in (last.content, *texts) if part))
+            self._after = []
+
     def _take_thought(self) -> str:
-        thought, self._thought = self._thought, ""
-        return thought
+        thoughts, self._thoughts = self._thoughts, []
+        return "\n".join(thoughts)
 
     def _end_turn(self) -> None:
         """Thoughts that led to nothing, as when an answer was cut, stay a message of their own."""
-        if self._thought:
-            self.messages.append(Message("assistant", "", self._take_thought()))
+        if self._thoughts:
+            self._add(Message("assistant", "", self._take_thought()))
 
     def end(self) -> tuple[Message, ...]:
         """All of it."""
         self._end_turn()
+        self._complete()
         return tuple(self.messages)
 
 
