@@ -21,7 +21,7 @@ def pss(pid: int) -> int:
 
 
 def rss(pid: int) -> int:
-    """Bytes the process sees: what a library it loads adds does not hang on who else has it loaded."""
+    """Bytes the process sees, shared pages counted whole."""
     return _held(pid, "Rss")
 
 
@@ -50,9 +50,11 @@ def test_the_plans_memory_is_what_the_runner_takes(tmp_path: Path, which: str) -
         real, seen = pss(row["pid"]), rss(row["pid"])
         learned, how = planned(powerd, "m")
         assert powerd.post("/api/generate", {**body, "format": "json"}).status_code == 200
-        promised, took = powerd.ps()[0]["size"] - row["size"], rss(row["pid"]) - seen
+        promised = powerd.ps()[0]["size"] - row["size"]
+        least, most = pss(row["pid"]) - real, rss(row["pid"]) - seen
     assert how == "measured"
     assert abs(learned - real) <= LEARNED * real, f"learned {learned:,}, real {real:,}"
     assert abs(before - real) <= BEFORE * real, f"before {before:,}, real {real:,}"
-    assert took <= promised * (1 + BEFORE), f"promised {promised:,} for answers held to a schema, took {took:,}"
-    assert promised <= took * 1.5, f"promised {promised:,} for answers held to a schema, took {took:,}"
+    # Other tests' runners may have the libraries loaded too, so what they cost lies between a part of them and all.
+    assert least <= promised * (1 + BEFORE), f"promised {promised:,} for answers held to a schema, took {least:,}"
+    assert promised <= most * 1.5, f"promised {promised:,} for answers held to a schema, took {most:,}"

@@ -55,7 +55,6 @@ def test_a_stream_comes_to_what_the_answer_at_once_is(client: Any) -> None:
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert (events[0].type, events[-1].type) == ("response.created", "response.completed")
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
-    assert len(deltas) > 1
     assert "".join(deltas) == streamed.output_text == told.output_text
     assert streamed.output[0].summary[0].text == told.output[0].summary[0].text
     assert streamed.usage.total_tokens == told.usage.total_tokens
