@@ -87,7 +87,7 @@ def on_stage(
         assert [reserved for _, _, reserved in stage.fleet.memory()] == [0]
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
         await asyncio.sleep(0)
-        assert len(os.listdir("/proc/self/fd")) == open_files
+        assert len(os.listdir("/proc/self/fd")) <= open_files  # another fleet of this process may close some of its own
         return took
 
     return asyncio.run(run())
