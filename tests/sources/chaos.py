@@ -69,15 +69,17 @@ class Chaos:
         if fault.kind == "refuse":
             _reset(writer)
             return
-        above_reader, above_writer = await asyncio.open_connection(*self._upstream)
-        up = asyncio.ensure_future(_copy(reader, above_writer))
         try:
-            with contextlib.suppress(ConnectionError):
-                await self._answer(above_reader, writer, fault)
-        finally:
-            up.cancel()
-            for each in (writer, above_writer):
-                each.transport.abort()
+            above_reader, above_writer = await asyncio.open_connection(*self._upstream)
+            up = asyncio.ensure_future(_copy(reader, above_writer))
+            try:
+                with contextlib.suppress(ConnectionError):
+                    await self._answer(above_reader, writer, fault)
+            finally:
+                up.cancel()
+                above_writer.transport.abort()
+        finally:  # also where this ends before anybody above has answered
+            writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
         sent = 0
