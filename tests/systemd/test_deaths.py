@@ -17,9 +17,16 @@ B = "  b: {source: /srv/models/b.gguf, context: 8192, parallel: 8}\n"
 
 
 def answered(service: Unit, model: str) -> Any:
-    """A short answer of a model; its JSON."""
+    """A short answer of a model, once what is declared is there; its JSON."""
     body = {"model": model, "prompt": "x", "stream": False, "options": {"num_predict": 3}}
-    return service.post("/api/generate", body).json()
+    replies = []
+
+    def there() -> bool:
+        replies.append(service.post("/api/generate", body))
+        return bool(replies[-1].status_code == 200)
+
+    within(20, there)
+    return replies[-1].json()
 
 
 def test_a_stopped_daemon_ends_in_a_watchdog_restart(service: Unit) -> None:
