@@ -90,4 +90,4 @@ def shown(store: Store) -> dict[str, str]:
 
 def wrong_blobs(root: Path) -> list[str]:
     """Names of blobs whose bytes are not what the name says."""
-    return [path.name for path in (root / "blobs").iterdir() if Digest.of(path.read_bytes()).blob_name != path.name]
+    return [path.name for path in (root / "blobs").glob("*") if Digest.of(path.read_bytes()).blob_name != path.name]
